@@ -3,7 +3,8 @@
 from importlib.metadata import version
 
 from signalprop.claims import ClaimFailed, claim, effect, identity
+from signalprop.data import Data, load_data
 from signalprop.streams import stream
 
 __version__ = version("signalprop")
-__all__ = ["ClaimFailed", "claim", "effect", "identity", "stream"]
+__all__ = ["ClaimFailed", "Data", "claim", "effect", "identity", "load_data", "stream"]

@@ -186,13 +186,13 @@ def _aligned(
 def _line(cases: list[Comparison], worst: Comparison, rejected: Mapping[str, float]) -> str:
     if len(cases) == 1:
         parts = [
-            f"measured {number(worst.mean)} ± {number(worst.standard_error)} ({worst.replicates} networks), "
+            f"measured {number(worst.mean)} ± {number(worst.standard_error)} ({worst.replicates} replicates), "
             f"predicted {number(worst.predicted + worst.bias)}; catches an error of {number(worst.resolution)}"
         ]
     else:
         parts = [
             f"{len(cases)} cases; the closest call, {worst.case}: measured {number(worst.mean)} ± "
-            f"{number(worst.standard_error)} ({worst.replicates} networks), predicted "
+            f"{number(worst.standard_error)} ({worst.replicates} replicates), predicted "
             f"{number(worst.predicted + worst.bias)}; catches an error of {number(worst.resolution)}"
         ]
     if rejected:
@@ -213,7 +213,7 @@ def _failure(
         rows += [
             f"  predicted{case}  {number(worst.predicted + worst.bias)}",
             f"  measured{case}   {number(worst.mean)} ± {number(worst.standard_error)} "
-            f"(mean ± standard error, {worst.replicates} networks)",
+            f"(mean ± standard error, {worst.replicates} replicates)",
             f"  apart by   {number(away)} = {away / worst.standard_error:.1f} standard errors; "
             f"the gate is {worst.gate / worst.standard_error:.2f}",
         ]
@@ -228,7 +228,7 @@ def _failure(
         elif not tellable[label]:
             rows.append(
                 f"  the claim cannot tell the rival “{label}”, {_values(wrong[label])}, from the prediction: "
-                f"it resolves {number(worst.resolution)}; take more networks"
+                f"it resolves {number(worst.resolution)}; take more replicates"
             )
     return "\n".join(rows)
 

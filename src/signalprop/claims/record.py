@@ -117,7 +117,7 @@ def _show(head: str, detail: str, record: Record) -> None:
     markup = (
         f'<p class="claim claim-{state}"><strong>{html.escape(head)}</strong> <span>— {html.escape(detail)}</span></p>'
     )
-    publish_display_data(  # type: ignore[no-untyped-call,unused-ignore]
+    publish_display_data(
         {"text/plain": text, "text/html": markup}, metadata={METADATA_KEY: {"claim": record.to_json()}}
     )
 

@@ -1,0 +1,31 @@
+"""Predict: pure functions over float64 that import nothing else of this package."""
+
+from signalprop.theory.finite_width import log_norm_law
+from signalprop.theory.linear_chain import linear_chain_gradients
+from signalprop.theory.scalar_chain import (
+    basin,
+    chain_gradient,
+    crossing_step,
+    descent_steps,
+    flat_interval,
+    scalar_log_law,
+    stable_step,
+    steepest_interior_point,
+    tied_curvature,
+    tied_gradient,
+)
+
+__all__ = [
+    "basin",
+    "chain_gradient",
+    "crossing_step",
+    "descent_steps",
+    "flat_interval",
+    "linear_chain_gradients",
+    "log_norm_law",
+    "scalar_log_law",
+    "stable_step",
+    "steepest_interior_point",
+    "tied_curvature",
+    "tied_gradient",
+]

@@ -1,0 +1,45 @@
+"""Networks of finite width: exact laws where there are any."""
+
+import math
+from collections.abc import Sequence
+
+from scipy import special
+
+
+def log_norm_law(widths: Sequence[int], act: str = "linear", sigma_w2: float = 1.0) -> tuple[float, float]:
+    r"""Return mean and variance of :math:`\ln(\|h_L\|^2 / \|h_0\|^2)` over random weights, exact at any width.
+
+    For a linear network with independent weights :math:`W_l \sim N(0, \sigma_w^2 / n_{l-1})` one layer has the ratio
+    :math:`\|h_l\|^2 / \|h_{l-1}\|^2 = (\sigma_w^2 / n_{l-1}) \chi^2_{n_l}`, whatever its input, so that the ratios are
+    independent and with the digamma function ψ
+
+    .. math:: E = \sum_l \psi(n_l/2) + \ln(2 \sigma_w^2 / n_{l-1}), \qquad \mathrm{Var} = \sum_l \psi'(n_l/2).
+
+    Parameters
+    ----------
+    widths
+        n_0, …, n_L: the input and every layer, at least two.
+    act
+        ``linear``.
+    sigma_w2
+        σ_w², the weight variance times the fan-in.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two widths, one is not positive, or the activation is another.
+
+    Examples
+    --------
+    >>> mean, variance = log_norm_law([10] * 11)
+    >>> f"{mean:.4f} {variance:.4f}"
+    '-1.0332 2.2132'
+    """
+    if act != "linear":
+        raise ValueError(f"no exact law for activation {act!r}; known: linear")
+    if len(widths) < 2 or min(widths) < 1:
+        raise ValueError(f"widths must be at least two positive numbers, n_0, …, n_L; got {list(widths)}")
+    fan_in, fan_out = widths[:-1], widths[1:]
+    mean = sum(special.digamma(n / 2) + math.log(2 * sigma_w2 / m) for m, n in zip(fan_in, fan_out, strict=True))
+    variance = sum(special.polygamma(1, n / 2) for n in fan_out)
+    return float(mean), float(variance)

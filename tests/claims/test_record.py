@@ -1,0 +1,91 @@
+import json
+import math
+
+import nbformat
+import pytest
+import torch
+from nbclient import NotebookClient
+
+from signalprop.claims import SCHEMA, ClaimFailed, Record, claim, collect, effect, identity
+
+CELL = """
+import torch
+from signalprop.claims import claim
+
+measured = torch.linspace(0.9, 1.1, 100)
+claim("test.kernel", "the mean is 1 & not <2>", measured, 1.0, source="derived", equation="eq-none", rivals={"two": 2.0})
+"""
+
+
+def assert_json(record):
+    data = record.to_json()
+    assert json.loads(json.dumps(data, allow_nan=False)) == data
+
+
+def test_record_of_a_prediction_is_json():
+    values = torch.linspace(-1, 1, 100)
+    record = claim("test.json", "statement", {"a": values, "b": values}, torch.tensor(0.0), source="s", equation="e",
+                   rivals={"far": math.inf, "two": 2.0})  # fmt: skip
+    assert_json(record)
+
+
+def test_record_of_an_identity_is_json():
+    ones = torch.ones(3, dtype=torch.float64)
+    assert_json(identity("test.json", "statement", ones, 1.0, source="s", equation="e", rivals={"nothing": 0.0}))
+
+
+def test_record_of_an_effect_is_json():
+    runs = 1 + 0.01 * torch.linspace(-1, 1, 12)
+    assert_json(effect("test.json", "statement", runs, 0 * runs, margin=0.5, pilot=(1.0, 0.01), source="s"))
+
+
+def test_record_of_a_failure_is_json():
+    with pytest.raises(ClaimFailed) as failure:
+        identity("test.json", "statement", torch.ones(3, dtype=torch.float64), math.nan, source="s", equation="e")
+    assert_json(failure.value.record)
+
+
+@pytest.mark.parametrize("value", ["inf", "-inf", "nan"])
+def test_what_is_not_finite_becomes_a_string(value):
+    record = Record("a", "identity", "s", "holds", "s", "e", rivals=[{"label": "r", "distance": float(value)}])
+    assert record.to_json()["rivals"] == [{"label": "r", "distance": value}]
+
+
+def test_record_knows_its_run(monkeypatch):
+    monkeypatch.setenv("SIGNALPROP_SEED", "271828")
+    monkeypatch.setenv("SIGNALPROP_PROFILE", "standard")
+    data = identity("test.run", "statement", torch.tensor([1]), 1.0, source="he2015", equation="eq-one").to_json()
+    assert (data["seed"], data["profile"], data["schema"]) == (271828, "standard", SCHEMA)
+    assert (data["kind"], data["verdict"], data["source"], data["equation"]) == (
+        "identity", "holds", "he2015", "eq-one",
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def executed(tmp_path_factory):
+    """A folder with a page of one claim, executed by a kernel of this environment."""
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(CELL)])
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("JUPYTER_PREFER_ENV_PATH", "1")
+        NotebookClient(notebook, kernel_name="python3", timeout=120).execute()
+    folder = tmp_path_factory.mktemp("executed")
+    page = folder / "chapters" / "01_page.ipynb"
+    page.parent.mkdir()
+    nbformat.write(notebook, page)
+    return folder
+
+
+def test_kernel_shows_the_claim_as_text_and_markup(executed):
+    notebook = nbformat.read(executed / "chapters" / "01_page.ipynb", as_version=4)
+    data = notebook.cells[0].outputs[0].data
+    assert data["text/plain"].startswith("✓ test.kernel: the mean is 1 & not <2> — measured 1 ±")
+    assert 'class="claim claim-holds"' in data["text/html"]
+    assert "the mean is 1 &amp; not &lt;2&gt;" in data["text/html"]
+
+
+def test_record_rides_in_the_metadata_of_the_output(executed):
+    (record,) = collect(executed)
+    assert record["page"] == "chapters/01_page"
+    assert (record["id"], record["kind"], record["verdict"]) == ("test.kernel", "prediction", "holds")
+    assert record["cases"][0]["replicates"] == 100
+    assert record["rivals"][0]["label"] == "two"
