@@ -115,7 +115,7 @@ def _show(head: str, detail: str, record: Record) -> None:
 
     state = "fails" if head.startswith("✗") else "holds"
     markup = (
-        f'<p class="claim claim-{state}"><strong>{html.escape(head)}</strong> <span>— {html.escape(detail)}</span></p>'
+        f'<p class="claim claim-{state}" id="claim-{record.id}"><strong>{html.escape(head)}</strong> <span>— {html.escape(detail)}</span></p>'
     )
     publish_display_data(
         {"text/plain": text, "text/html": markup}, metadata={METADATA_KEY: {"claim": record.to_json()}}
