@@ -9,7 +9,7 @@ PY := $(VENV)/bin/python
 export OMP_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help book test install lint types clean lock
+.PHONY: help book test install lint types format mutants clean lock
 
 help: ## print the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -43,6 +43,14 @@ $(VENV)/installed: requirements.txt pyproject.toml
 	@$(PY) -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -r requirements.txt
 	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
+
+format: install ## format the code, that of the pages included
+	@$(PY) -m ruff check --fix --quiet .
+	@$(PY) -m ruff format --quiet .
+	@$(VENV)/bin/jupytext --quiet --pipe "$(VENV)/bin/ruff format --line-length 88 -" chapters/*.md appendices/*.md
+
+mutants: install ## break theory, nets and measurements one at a time: every claim must notice (minutes)
+	@$(PY) tools/mutants.py
 
 lock: install ## pin again what requirements.in asks for (needs uv)
 	@{ echo "# The environment of the book, every package pinned. Made by \`make lock\` from requirements.in: edit that file."; \

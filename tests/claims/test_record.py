@@ -12,8 +12,8 @@ CELL = """
 import torch
 from signalprop.claims import claim
 
-measured = torch.linspace(0.9, 1.1, 100)
-claim("test.kernel", "the mean is 1 & not <2>", measured, 1.0, source="derived", equation="eq-none", rivals={"two": 2.0})
+claim("test.kernel", "the mean is 1 & not <2>", torch.linspace(0.9, 1.1, 100), 1.0,
+      source="derived", equation="eq-none", rivals={"two": 2.0})
 """
 
 
@@ -75,9 +75,10 @@ def executed(tmp_path_factory):
     return folder
 
 
-def test_kernel_shows_the_claim_as_text_and_markup(executed):
+def test_kernel_shows_the_claim_once_as_text_and_markup(executed):
     notebook = nbformat.read(executed / "chapters" / "01_page.ipynb", as_version=4)
-    data = notebook.cells[0].outputs[0].data
+    (output,) = notebook.cells[0].outputs
+    data = output.data
     assert data["text/plain"].startswith("✓ test.kernel: the mean is 1 & not <2> — measured 1 ±")
     assert 'class="claim claim-holds"' in data["text/html"]
     assert "the mean is 1 &amp; not &lt;2&gt;" in data["text/html"]

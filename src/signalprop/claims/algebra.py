@@ -95,8 +95,10 @@ def identity(
         profiles=profiles,
     )
     precision = f"to {RELATIVE_TOLERANCE:g}" if bound is None else f"to within {bound[1]}"
-    numbers = "1 number" if observed.numel() == 1 else f"{observed.numel()} numbers"
-    line = f"equal in {numbers} {precision}"
+    if observed.numel() == 1:
+        line = f"measured {number(observed.item())}, predicted {number(theory.item())}, equal {precision}"
+    else:
+        line = f"equal in {observed.numel()} numbers {precision}"
     if away:
         line += "; rejects " + ", ".join(f"“{label}”" for label in away)
     failure = None if holds else _failure(observed, theory, apart, away)

@@ -61,6 +61,9 @@ class Record:
     seed: int = field(default_factory=base_seed)
     schema: int = SCHEMA
 
+    def _ipython_display_(self) -> None:
+        """Show nothing: the claim's line is on the page already."""
+
     def to_json(self) -> dict[str, Any]:
         """Return the record as plain JSON data; numbers that are not finite become strings such as ``"inf"``."""
         data: dict[str, Any] = _plain(asdict(self))
@@ -114,9 +117,7 @@ def _show(head: str, detail: str, record: Record) -> None:
     from IPython.display import publish_display_data
 
     state = "fails" if head.startswith("✗") else "holds"
-    markup = (
-        f'<p class="claim claim-{state}" id="claim-{record.id}"><strong>{html.escape(head)}</strong> <span>— {html.escape(detail)}</span></p>'
-    )
+    markup = f'<p class="claim claim-{state}" id="claim-{record.id}"><strong>{html.escape(head)}</strong> <span>— {html.escape(detail)}</span></p>'
     publish_display_data(
         {"text/plain": text, "text/html": markup}, metadata={METADATA_KEY: {"claim": record.to_json()}}
     )

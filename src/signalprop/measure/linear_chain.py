@@ -65,3 +65,27 @@ def chain_signals(
         backward=torch.stack([delta.square().sum(1) for delta in backward], 1),
         weight=torch.stack([gradient.square().sum((1, 2)) for gradient in weight], 1),
     )
+
+
+def weight_gradients(
+    weights: Sequence[Float[Tensor, "fan_out fan_in"]], x: Float[Tensor, " inputs"], target: Float[Tensor, " outputs"]
+) -> list[Float[Tensor, "fan_out fan_in"]]:
+    r"""Return the gradients of :math:`\tfrac12 \|W_L \cdots W_1 x - t\|^2` for every weight matrix, by autograd.
+
+    Parameters
+    ----------
+    weights
+        W_1, …, W_L of one network, each [n_l, n_{l-1}].
+    x, target
+        Shapes [n_0] and [n_L].
+
+    Examples
+    --------
+    >>> [g.item() for g in weight_gradients([torch.tensor([[2.0]])] * 3, torch.ones(1), torch.ones(1))]
+    [28.0, 28.0, 28.0]
+    """
+    layers = [w.detach().clone().requires_grad_() for w in weights]
+    signal = x
+    for layer in layers:
+        signal = layer @ signal
+    return list(torch.autograd.grad((signal - target).square().sum() / 2, layers))

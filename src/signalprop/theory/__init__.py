@@ -1,6 +1,6 @@
 """Predict: pure functions over float64 that import nothing else of this package."""
 
-from signalprop.theory.finite_width import log_norm_law
+from signalprop.theory.finite_width import log_norm_law, mean_norm_growth
 from signalprop.theory.linear_chain import linear_chain_gradients
 from signalprop.theory.scalar_chain import (
     basin,
@@ -23,6 +23,7 @@ __all__ = [
     "flat_interval",
     "linear_chain_gradients",
     "log_norm_law",
+    "mean_norm_growth",
     "scalar_log_law",
     "stable_step",
     "steepest_interior_point",

@@ -37,9 +37,38 @@ def log_norm_law(widths: Sequence[int], act: str = "linear", sigma_w2: float = 1
     """
     if act != "linear":
         raise ValueError(f"no exact law for activation {act!r}; known: linear")
-    if len(widths) < 2 or min(widths) < 1:
-        raise ValueError(f"widths must be at least two positive numbers, n_0, …, n_L; got {list(widths)}")
+    _check_widths(widths)
     fan_in, fan_out = widths[:-1], widths[1:]
     mean = sum(special.digamma(n / 2) + math.log(2 * sigma_w2 / m) for m, n in zip(fan_in, fan_out, strict=True))
     variance = sum(special.polygamma(1, n / 2) for n in fan_out)
     return float(mean), float(variance)
+
+
+def mean_norm_growth(widths: Sequence[int], sigma_w2: float = 1.0) -> float:
+    r"""Return :math:`E \|h_L\|^2 / \|h_0\|^2` of a random linear network, exact at any width.
+
+    It is :math:`\prod_l \sigma_w^2 n_l / n_{l-1} = \sigma_w^{2L} n_L / n_0`: what the variance of the weights is chosen by,
+    and far from typical once the depth is not small against the width (`log_norm_law`).
+
+    Parameters
+    ----------
+    widths, sigma_w2
+        As in `log_norm_law`.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two widths, or one is not positive.
+
+    Examples
+    --------
+    >>> mean_norm_growth([8, 8, 8]), mean_norm_growth([10, 20], sigma_w2=2.0)
+    (1.0, 4.0)
+    """
+    _check_widths(widths)
+    return float(sigma_w2 ** (len(widths) - 1) * widths[-1] / widths[0])
+
+
+def _check_widths(widths: Sequence[int]) -> None:
+    if len(widths) < 2 or min(widths) < 1:
+        raise ValueError(f"widths must be at least two positive numbers, n_0, …, n_L; got {list(widths)}")

@@ -1,0 +1,111 @@
+"""Can the claims fail? Run the chapters with something broken, and see which claims notice.
+
+    python tools/mutants.py [PAGE.md ...]
+
+One mutant at a time: every public function of `theory` scaled by 1.2, every one of `nets` and `measure` by 1.1 (for an
+initializer: its σ), descent with a step 1.1 times as long. A claim must fall to at least one mutant of `theory`, and to at
+least one of what it observes (`nets`, `measure`, `train`). A claim that survives either group cannot fail there: exit 1.
+"""
+
+import argparse
+import contextlib
+import functools
+import importlib
+import io
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import jupytext
+import matplotlib as mpl
+from torch import Tensor
+
+from signalprop.claims import algebra, comparison, prediction
+from signalprop.claims.record import Record
+
+ROOT = Path(__file__).resolve().parent.parent
+ROOMS = {"theory": 1.2, "nets": 1.1, "measure": 1.1, "train": 1.1}
+
+
+def scaled(value: Any, factor: float) -> Any:
+    """Return a function's result with every number in it scaled."""
+    if isinstance(value, float | Tensor):
+        return value * factor
+    if isinstance(value, list | tuple):
+        return type(value)(scaled(entry, factor) for entry in value)
+    if is_dataclass(value):
+        return replace(value, **{f.name: scaled(getattr(value, f.name), factor) for f in fields(value)})
+    return value
+
+
+def mutants() -> Iterator[tuple[str, str, Callable]]:
+    """Yield room, name and broken version of every public function."""
+    for room, factor in ROOMS.items():
+        module = importlib.import_module(f"signalprop.{room}")
+        for name in module.__all__:
+            function = getattr(module, name)
+            if isinstance(function, type):
+                continue
+            if name == "gradient_descent":
+                yield room, name, lambda loss, *rest, f=function, **kw: f(lambda w: factor * loss(w), *rest, **kw)
+            else:
+                yield room, name, functools.partial(lambda f, x, *a, **kw: scaled(f(*a, **kw), x), function, factor)
+
+
+def verdicts(page: Path) -> dict[str, str]:
+    """Run a page's code in this process and return each claim's verdict; where a cell raises, its claims are missing."""
+    found: dict[str, str] = {}
+
+    def keep(record: Record, line: str, failure: str | None = None) -> Record:
+        found[record.id] = record.verdict
+        return record
+
+    for module in (algebra, comparison, prediction):
+        module.settle = keep
+    names: dict[str, Any] = {}
+    for cell in jupytext.read(page).cells:
+        if cell.cell_type == "code" and "plt.subplots" not in cell.source:
+            with contextlib.suppress(Exception), contextlib.redirect_stdout(io.StringIO()):
+                exec(compile(cell.source, str(page), "exec"), names)
+    return found
+
+
+def survey(page: Path) -> bool:
+    """Print which mutants each claim of a page falls to, and return whether every claim can fail."""
+    healthy = verdicts(page)
+    text = page.read_text(encoding="utf-8")
+    fell: dict[str, list[tuple[str, str]]] = {claim: [] for claim in healthy}
+    for room, name, broken in mutants():
+        if name not in text:
+            continue
+        module = importlib.import_module(f"signalprop.{room}")
+        original = getattr(module, name)
+        setattr(module, name, broken)
+        sick = verdicts(page)
+        setattr(module, name, original)
+        for claim, verdict in healthy.items():
+            if sick.get(claim) != verdict:
+                fell[claim].append((room, name))
+    good = True
+    for claim, killers in fell.items():
+        groups = {"theory": [n for room, n in killers if room == "theory"]}
+        groups["observation"] = [f"{room}.{n}" for room, n in killers if room != "theory"]
+        missing = [group for group, names in groups.items() if not names]
+        good &= not missing
+        print(f"{'✗' if missing else '✓'} {claim:32s} {', '.join(groups['theory'] + groups['observation'])}", end="")
+        print(f"   SURVIVES every mutant of {' and '.join(missing)}" if missing else "")
+    return good
+
+
+def main() -> int:
+    """Survey the pages named, by default all chapters."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("pages", nargs="*", type=Path, default=sorted((ROOT / "chapters").glob("*.md")))
+    mpl.use("agg")
+    return 0 if all([survey(page) for page in parser.parse_args().pages]) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
