@@ -87,7 +87,9 @@ def test_page_is_complete(visit, name):
     text = page.locator("article").inner_text()
     assert not [mark for mark in ("\\(", "\\[", "$$", "\\frac", "{eq}", "{cite") if mark in text]
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), "wider than the window"
-    assert page.evaluate("[...document.querySelectorAll('article img')].every(i => i.alt.length > 20 && i.naturalWidth)")
+    assert page.evaluate(
+        "[...document.querySelectorAll('article img')].every(i => i.alt.length > 20 && i.naturalWidth)"
+    )
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -127,7 +129,9 @@ def test_text_stands_out_in_both_themes(browser, site, theme):
     page = context.new_page()
     page.goto(site + "index.html")
     assert page.evaluate("document.documentElement.dataset.theme") == theme
-    ink, paper = page.evaluate("[getComputedStyle(document.body).color, getComputedStyle(document.body).backgroundColor]")
+    ink, paper = page.evaluate(
+        "[getComputedStyle(document.body).color, getComputedStyle(document.body).backgroundColor]"
+    )
     bright, dim = sorted((luminance(ink), luminance(paper)), reverse=True)
     assert (bright + 0.05) / (dim + 0.05) > 4.5
     context.close()

@@ -3,8 +3,9 @@
     python tools/mutants.py [PAGE.md ...]
 
 One mutant at a time: every public function of `theory` scaled by 1.2, every one of `nets` and `measure` by 1.1 (for an
-initializer: its σ), descent with a step 1.1 times as long. A claim must fall to at least one mutant of `theory`, and to at
-least one of what it observes (`nets`, `measure`, `train`). A claim that survives either group cannot fail there: exit 1.
+initializer: its σ, and again with a σ that differs from network to network), descent with a step 1.1 times as long. A
+claim must fall to at least one mutant of `theory`, and to at least one of what it observes (`nets`, `measure`,
+`train`). A claim that survives either group cannot fail there: exit 1.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from typing import Any
 
 import jupytext
 import matplotlib as mpl
+import torch
 from torch import Tensor
 
 from signalprop.claims import algebra, comparison, prediction
@@ -40,6 +42,12 @@ def scaled(value: Any, factor: float) -> Any:
     return value
 
 
+def uneven(weights: list[Tensor]) -> list[Tensor]:
+    """Return the weights [networks, ...] scaled by 1.1 to the power 0, 1, …, 6, in turn from network to network."""
+    powers = torch.arange(len(weights[0])) % 7
+    return [weight * (1.1**powers).view(-1, *[1] * (weight.ndim - 1)) for weight in weights]
+
+
 def mutants() -> Iterator[tuple[str, str, Callable]]:
     """Yield room, name and broken version of every public function."""
     for room, factor in ROOMS.items():
@@ -49,13 +57,25 @@ def mutants() -> Iterator[tuple[str, str, Callable]]:
             if isinstance(function, type):
                 continue
             if name == "gradient_descent":
-                yield room, name, lambda loss, *rest, f=function, **kw: f(lambda w: factor * loss(w), *rest, **kw)
+                yield room, name, functools.partial(longer_steps, function, factor)
             else:
-                yield room, name, functools.partial(lambda f, x, *a, **kw: scaled(f(*a, **kw), x), function, factor)
+                yield room, name, functools.partial(with_result, function, lambda value, x=factor: scaled(value, x))
+            if name.startswith("random_"):  # one σ for all networks leaves the variance of a logarithm as it was
+                yield room, name, functools.partial(with_result, function, uneven)
+
+
+def with_result(function: Callable, change: Callable, *args: Any, **kwargs: Any) -> Any:
+    """Call a function and change its result."""
+    return change(function(*args, **kwargs))
+
+
+def longer_steps(descent: Callable, factor: float, loss: Callable, *args: Any, **kwargs: Any) -> Any:
+    """Descend on a loss that is steeper by this factor."""
+    return descent(lambda w: factor * loss(w), *args, **kwargs)
 
 
 def verdicts(page: Path) -> dict[str, str]:
-    """Run a page's code in this process and return each claim's verdict; where a cell raises, its claims are missing."""
+    """Run a page's code in this process and return each claim's verdict; a cell that raises leaves its claims out."""
     found: dict[str, str] = {}
 
     def keep(record: Record, line: str, failure: str | None = None) -> Record:
@@ -104,7 +124,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pages", nargs="*", type=Path, default=sorted((ROOT / "chapters").glob("*.md")))
     mpl.use("agg")
-    return 0 if all([survey(page) for page in parser.parse_args().pages]) else 1
+    results = [survey(page) for page in parser.parse_args().pages]
+    return 0 if all(results) else 1
 
 
 if __name__ == "__main__":

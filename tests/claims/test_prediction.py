@@ -92,11 +92,10 @@ def test_scalar_rival_of_several_cases():
     assert record.rivals[0]["distance"] > 1
 
 
-@pytest.mark.xfail(reason="rejected in one case and told apart in another passes")
 def test_rival_is_rejected_and_told_apart_in_the_same_case():
     """Case a resolves the rival but does not reject it; case b rejects it but does not resolve it."""
     with pytest.raises(ClaimFailed):
-        judge({"a": sample(0.4), "b": sample(0.4)}, 0.0, rivals={"half": {"a": 0.95, "b": -0.3}})
+        judge({"a": sample(0.4), "b": sample(0.4)}, 0.0, rivals={"half": {"a": 0.9, "b": -0.3}})
 
 
 def test_bias_shifts_the_prediction():
@@ -179,37 +178,32 @@ def test_rivals_must_match_the_cases():
         judge({"a": sample()}, 0.0, rivals={"old": {"a": 1.0, "b": 2.0}})
 
 
-@pytest.mark.xfail(reason="division by zero")
 def test_there_must_be_a_case():
     with pytest.raises(ValueError, match=r"test\.claim"):
         judge({}, 0.0)
 
 
-@pytest.mark.xfail(reason="nan passes unless it is the first case")
 def test_prediction_must_be_a_number():
     with pytest.raises(ValueError, match="predicted"):
         judge({"a": sample(), "b": sample()}, {"a": 0.0, "b": math.nan})
 
 
-@pytest.mark.xfail(reason="nan passes unless it is the first case")
 def test_rival_must_be_a_number():
     with pytest.raises(ValueError, match="old"):
         judge({"a": sample(), "b": sample()}, 0.0, rivals={"old": {"a": 5.0, "b": math.nan}})
 
 
 def test_bound_must_not_be_negative():
-    with pytest.raises(ValueError, match=r"bound of a bias cannot be negative, got -0\.1"):
+    with pytest.raises(ValueError, match=r"a finite bound ≥ 0, got 0\.0 and -0\.1"):
         judge(sample(), 0.0, bias=(0.0, -0.1, "remainder"))
 
 
-@pytest.mark.xfail(reason="an infinite bound lets everything pass")
 @pytest.mark.parametrize("bound", [math.inf, math.nan])
 def test_bound_must_be_finite(bound):
     with pytest.raises(ValueError, match="bound"):
         judge(sample(), 0.0, bias=(0.0, bound, "remainder"))
 
 
-@pytest.mark.xfail(reason="imaginary parts are dropped")
 def test_measurements_must_be_real():
     with pytest.raises(TypeError, match="complex"):
         judge(sample().to(torch.complex128), 0.0)

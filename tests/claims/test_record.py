@@ -41,7 +41,7 @@ def test_record_of_an_effect_is_json():
 
 def test_record_of_a_failure_is_json():
     with pytest.raises(ClaimFailed) as failure:
-        identity("test.json", "statement", torch.ones(3, dtype=torch.float64), math.nan, source="s", equation="e")
+        identity("test.json", "statement", torch.ones(3, dtype=torch.float64), math.inf, source="s", equation="e")
     assert_json(failure.value.record)
 
 

@@ -1,4 +1,5 @@
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -24,7 +25,7 @@ def log_chi2_moments(degrees):
 @pytest.mark.parametrize("sigma_w2", [1.0, 0.4])
 def test_each_layer_multiplies_by_a_scaled_chi_square(widths, sigma_w2):
     mean = variance = 0.0
-    for fan_in, fan_out in zip(widths[:-1], widths[1:], strict=True):
+    for fan_in, fan_out in pairwise(widths):
         layer = log_chi2_moments(fan_out)
         mean += layer[0] + math.log(sigma_w2 / fan_in)
         variance += layer[1]
@@ -58,7 +59,7 @@ def test_law_holds_for_dense_products_of_drawn_matrices():
     widths, sigma_w2, networks = [4, 6, 3, 5], 1.7, 4000
     generator = stream("tests", "log_norm_law.dense")
     h = torch.ones(networks, widths[0], 1, dtype=torch.float64)
-    for fan_in, fan_out in zip(widths[:-1], widths[1:], strict=True):
+    for fan_in, fan_out in pairwise(widths):
         weight = torch.randn(networks, fan_out, fan_in, generator=generator, dtype=torch.float64)
         h = (sigma_w2 / fan_in) ** 0.5 * weight @ h
     growth = (h.square().sum((1, 2)) / widths[0]).log()

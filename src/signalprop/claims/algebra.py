@@ -75,6 +75,8 @@ def identity(
     if not observed.isfinite().all():
         raise ValueError(f"claim {id}: measured has {int((~observed.isfinite()).sum())} entries that are not finite")
     slack = _spread(id, "bound", bound[0], observed) if bound else torch.zeros_like(observed)
+    if not (slack.isfinite().all() and (slack >= 0).all()):
+        raise ValueError(f"claim {id}: a bound must be finite and not negative, got {bound and bound[0]}")
 
     apart = _in_tolerances(observed, theory, slack)
     away = {
@@ -95,12 +97,13 @@ def identity(
         profiles=profiles,
     )
     precision = f"to {RELATIVE_TOLERANCE:g}" if bound is None else f"to within {bound[1]}"
+    equal = "equal" if worst <= 1 else "not equal"
     if observed.numel() == 1:
-        line = f"measured {number(observed.item())}, predicted {number(theory.item())}, equal {precision}"
+        line = f"measured {number(observed.item())}, predicted {number(theory.item())}, {equal} {precision}"
     else:
-        line = f"equal in {observed.numel()} numbers {precision}"
-    if away:
-        line += "; rejects " + ", ".join(f"“{label}”" for label in away)
+        line = f"{equal} in {observed.numel()} numbers {precision}"
+    if rejected := [f"“{label}”" for label, distance in away.items() if distance > 1]:
+        line += "; rejects " + ", ".join(rejected)
     failure = None if holds else _failure(observed, theory, apart, away)
     return settle(record, line, failure)
 
@@ -114,6 +117,10 @@ def _in_tolerances(observed: Tensor, theory: Tensor, slack: Tensor) -> Tensor:
 
 def _exact(id: str, what: str, values: Tensor | float) -> Tensor:
     tensor = torch.as_tensor(values, dtype=torch.float64) if not isinstance(values, Tensor) else values.detach().cpu()
+    if tensor.is_complex():
+        raise TypeError(f"claim {id}: {what} is complex; compare real and imaginary parts")
+    if tensor.isnan().any() and what != "measured":
+        raise ValueError(f"claim {id}: {what} has entries that are not a number")
     if tensor.is_floating_point() and tensor.dtype != torch.float64:
         raise TypeError(f"claim {id}: {what} is {tensor.dtype}; an identity is checked in float64: compute it there")
     return tensor.to(torch.float64)

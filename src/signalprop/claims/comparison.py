@@ -1,5 +1,7 @@
 """`effect`: A beats B by at least m, or it does not, or this run cannot say."""
 
+import math
+
 import torch
 from scipy import stats
 from torch import Tensor
@@ -54,8 +56,8 @@ def effect(
     ClaimFailed
         If the verdict is not the expected one.
     ValueError
-        If the runs do not pair, are too few or not finite, or, going by the pilot, S pairs would reach the expected
-        verdict with less than 99.99 % power. It says how many pairs would do.
+        If the runs do not pair, are too few or not finite, or, going by the pilot, S pairs would reach the verdict
+        "shown" or "contradicted" that the page expects with less than 99.99 % power. It says how many pairs would do.
 
     Examples
     --------
@@ -117,15 +119,22 @@ def _differences(id: str, a: Tensor, b: Tensor) -> Tensor:
 
 def _require_power(id: str, expect: str, margin: float, pilot: tuple[float, float], pairs: int) -> float:
     mean, sd = pilot
-    if sd <= 0:
-        raise ValueError(f"claim {id}: the pilot's standard deviation must be positive, got {sd}")
+    if not (math.isfinite(margin) and math.isfinite(mean) and 0 < sd < math.inf):
+        raise ValueError(
+            f"claim {id}: margin, pilot mean and pilot standard deviation must be finite, the last one positive; "
+            f"got {margin}, {mean} and {sd}"
+        )
     # "contradicted" is "shown" in the mirror
     shown = gates.probability_shown(mean, sd, margin, pairs)
     contradicted = gates.probability_shown(-mean, sd, -margin, pairs)
     power = {"shown": shown, "contradicted": contradicted, "not shown": 1 - shown - contradicted}[expect]
     if expect == "not shown" or power >= gates.EFFECT_POWER:
         return power
-    sign = 1 if expect == "shown" else -1
+    sign, side = (1, "above") if expect == "shown" else (-1, "below")
+    if sign * (mean - margin) <= 0:
+        raise ValueError(
+            f"claim {id}: the pilot's mean {mean:g} is not {side} the margin {margin:g}, so do not expect “{expect}”"
+        )
     needed = gates.replicates_needed(sign * mean, sd, sign * margin)
     raise ValueError(
         f"claim {id}: going by the pilot, {pairs} pairs give the verdict “{expect}” with a power of {power:.4f}; "

@@ -81,7 +81,13 @@ def replicates_needed(mean: float, sd: float, margin: float) -> int:
     """
     if mean <= margin:
         raise ValueError(f"the pilot's mean {mean:g} is not above the margin {margin:g}: choose a smaller margin")
-    pairs = 8
-    while probability_shown(mean, sd, margin, pairs) < EFFECT_POWER:
-        pairs += 1
-    return pairs
+    low, high = 7, 8
+    while probability_shown(mean, sd, margin, high) < EFFECT_POWER:
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        if probability_shown(mean, sd, margin, middle) < EFFECT_POWER:
+            low = middle
+        else:
+            high = middle
+    return high

@@ -30,6 +30,8 @@ def collect(notebooks: Path) -> list[dict[str, Any]]:
     records: list[dict[str, Any]] = []
     seen: dict[str, str] = {}
     for path in sorted(notebooks.rglob("*.ipynb")):
+        if ".ipynb_checkpoints" in path.parts:
+            continue
         page = path.relative_to(notebooks).with_suffix("").as_posix()
         for record in _records(json.loads(path.read_text(encoding="utf-8"))):
             if record.get("schema") != SCHEMA:
@@ -60,7 +62,7 @@ def read_ledger(path: Path | None = None) -> list[dict[str, Any]]:
     path = path or Path(os.environ.get(LEDGER_VARIABLE, "_build/claims.jsonl"))
     if not path.is_file():
         raise FileNotFoundError(f"no ledger at {path.absolute()}: `make book` writes it; or set {LEDGER_VARIABLE}")
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
 
 
 def _records(notebook: dict[str, Any]) -> Iterable[dict[str, Any]]:

@@ -1,5 +1,6 @@
 """`claim`: replicate measurements against a prediction."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
@@ -33,6 +34,10 @@ class Comparison:
     def distance(self, prediction: float) -> float:
         """Return how far the mean lies from a prediction (its bias added), in gates; above 1 it is rejected."""
         return abs(self.mean - prediction - self.bias) / self.gate
+
+    def tells(self, rival: float) -> bool:
+        """Return whether a rival is rejected here, and lies further from the prediction than is resolved here."""
+        return self.distance(rival) > 1 and abs(rival - self.predicted) > self.resolution
 
 
 def claim(
@@ -86,7 +91,10 @@ def claim(
     ClaimFailed
         If the prediction is rejected, or a rival is not.
     ValueError
-        If the measurements cannot be judged: wrong shape, fewer than 30, not finite, or without any spread.
+        If the measurements cannot be judged (wrong shape, fewer than 30, not finite, without any spread), or there is
+        not one prediction for each case.
+    TypeError
+        If the measurements are complex.
 
     Examples
     --------
@@ -102,19 +110,19 @@ def claim(
     record = Record(id, "prediction", statement, "not run", source, equation, profiles=profiles)
     if profile() not in profiles:
         return not_run(record)
+    if isinstance(measured, Mapping) and not measured:
+        raise ValueError(f"claim {id}: measured has no cases")
     samples = {name: _replicates(id, name, values) for name, values in _by_case(measured).items()}
     theory = _aligned(id, "predicted", predicted, samples)
     shift, bound, _ = bias or (0.0, 0.0, "")
-    if bound < 0:
-        raise ValueError(f"claim {id}: the bound of a bias cannot be negative, got {bound}")
+    if not (math.isfinite(shift) and 0 <= bound < math.inf):
+        raise ValueError(f"claim {id}: a bias needs a finite value and a finite bound ≥ 0, got {shift} and {bound}")
     alpha = gates.ALPHA / len(samples)
     cases = [_compare(name, values, theory[name], shift, bound, alpha) for name, values in samples.items()]
 
     wrong = {label: _aligned(id, f"rival {label!r}", value, samples) for label, value in (rivals or {}).items()}
     rejected = {label: max(c.distance(value[c.case]) for c in cases) for label, value in wrong.items()}
-    tellable = {
-        label: any(abs(value[c.case] - c.predicted) > c.resolution for c in cases) for label, value in wrong.items()
-    }
+    tellable = {label: any(c.tells(value[c.case]) for c in cases) for label, value in wrong.items()}
     worst = max(cases, key=lambda c: c.distance(c.predicted))
     holds = worst.distance(worst.predicted) <= 1 and all(d > 1 for d in rejected.values()) and all(tellable.values())
     record = Record(
@@ -152,6 +160,8 @@ def _compare(name: str, values: Tensor, predicted: float, shift: float, bound: f
 
 def _replicates(id: str, case: str, values: Tensor) -> Tensor:
     where = f"claim {id}" + (f", case {case}" if case else "")
+    if values.is_complex():
+        raise TypeError(f"{where}: measured is complex; pass real numbers, such as absolute values")
     values = values.detach().to("cpu", torch.float64)
     if values.ndim != 1:
         raise ValueError(
@@ -176,11 +186,17 @@ def _by_case(values: Tensor | Mapping[str, Tensor]) -> dict[str, Tensor]:
 def _aligned(
     id: str, what: str, values: Scalar | Mapping[str, Scalar], samples: Mapping[str, Tensor]
 ) -> dict[str, float]:
-    if not isinstance(values, Mapping):
-        return dict.fromkeys(samples, float(values))
-    if set(values) != set(samples):
-        raise ValueError(f"claim {id}: {what} has cases {sorted(values)}, measured has {sorted(samples)}")
-    return {name: float(values[name]) for name in samples}
+    by_case = values if isinstance(values, Mapping) else dict.fromkeys(samples, values)
+    if set(by_case) != set(samples):
+        raise ValueError(f"claim {id}: {what} has cases {sorted(by_case)}, measured has {sorted(samples)}")
+    return {name: _scalar(f"claim {id}: {what}", by_case[name]) for name in samples}
+
+
+def _scalar(what: str, value: Scalar) -> float:
+    tensor = torch.as_tensor(value).detach()
+    if tensor.numel() != 1 or tensor.is_complex() or tensor.isnan():
+        raise ValueError(f"{what} must be one real number for each case, got {value}")
+    return float(tensor)
 
 
 def _line(cases: list[Comparison], worst: Comparison, rejected: Mapping[str, float]) -> str:
@@ -228,7 +244,7 @@ def _failure(
         elif not tellable[label]:
             rows.append(
                 f"  the claim cannot tell the rival “{label}”, {_values(wrong[label])}, from the prediction: "
-                f"it resolves {number(worst.resolution)}; take more replicates"
+                "it lies within the resolution; take more replicates"
             )
     return "\n".join(rows)
 

@@ -117,7 +117,10 @@ def _show(head: str, detail: str, record: Record) -> None:
     from IPython.display import publish_display_data
 
     state = "fails" if head.startswith("✗") else "holds"
-    markup = f'<p class="claim claim-{state}" id="claim-{record.id}"><strong>{html.escape(head)}</strong> <span>— {html.escape(detail)}</span></p>'
+    head, detail = html.escape(head), html.escape(detail)
+    markup = (
+        f'<p class="claim claim-{state}" id="claim-{record.id}"><strong>{head}</strong> <span>— {detail}</span></p>'
+    )
     publish_display_data(
         {"text/plain": text, "text/html": markup}, metadata={METADATA_KEY: {"claim": record.to_json()}}
     )

@@ -47,8 +47,8 @@ def log_norm_law(widths: Sequence[int], act: str = "linear", sigma_w2: float = 1
 def mean_norm_growth(widths: Sequence[int], sigma_w2: float = 1.0) -> float:
     r"""Return :math:`E \|h_L\|^2 / \|h_0\|^2` of a random linear network, exact at any width.
 
-    It is :math:`\prod_l \sigma_w^2 n_l / n_{l-1} = \sigma_w^{2L} n_L / n_0`: what the variance of the weights is chosen by,
-    and far from typical once the depth is not small against the width (`log_norm_law`).
+    It is :math:`\prod_l \sigma_w^2 n_l / n_{l-1} = \sigma_w^{2L} n_L / n_0`: what the variance of the weights is chosen
+    by, and far from typical once the depth is not small against the width (`log_norm_law`).
 
     Parameters
     ----------
