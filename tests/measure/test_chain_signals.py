@@ -3,7 +3,7 @@ import torch
 from jaxtyping import TypeCheckError
 
 from signalprop import stream
-from signalprop.measure import chain_signals
+from signalprop.measure import chain_signals, weight_gradients
 from signalprop.nets import random_linear_chain
 
 
@@ -82,3 +82,31 @@ def test_results_hold_no_graph_even_for_weights_that_train(chain):
 def test_input_and_error_must_fit_the_chain(chain, inputs, outputs):
     with pytest.raises(ValueError, match=rf"x has {inputs} .* error {outputs}; the chain takes 3 inputs and has 3"):
         chain_signals(chain[0], torch.ones(inputs).double(), torch.ones(outputs).double())
+
+
+def assert_gradients_are_error_times_signal(chain):
+    """Of ½‖CBAx − t‖², through dense products, for the first network."""
+    weights, x, target = chain
+    a, b, c = (w[0] for w in weights)
+    error = c @ b @ a @ x - target
+    by_hand = [torch.outer((c @ b).T @ error, x), torch.outer(c.T @ error, a @ x), torch.outer(error, b @ a @ x)]
+    torch.testing.assert_close(weight_gradients([a, b, c], x, target), by_hand, rtol=1e-12, atol=1e-12)
+
+
+def test_weight_gradients_are_error_times_signal(chain):
+    assert_gradients_are_error_times_signal(chain)
+
+
+@pytest.mark.xfail(strict=True, raises=TypeCheckError, reason="its annotation gives all layers one shape")
+def test_weight_gradients_in_rectangular_chains_are_error_times_signal():
+    """Ten of them: beartype looks at one layer of a list, drawn by chance."""
+    for outputs in range(6, 16):
+        assert_gradients_are_error_times_signal(draw([3, 4, 2, outputs], networks=1))
+
+
+def test_weight_gradients_leave_the_weights_alone(chain):
+    weights, x, target = chain
+    layers = [w[0].clone().requires_grad_() for w in weights]
+    gradients = weight_gradients(layers, x, target)
+    assert all(layer.grad is None for layer in layers)
+    assert not any(g.requires_grad for g in gradients)

@@ -6,7 +6,7 @@ import torch
 from scipy import integrate, stats
 
 from signalprop import stream
-from signalprop.theory import log_norm_law, scalar_log_law
+from signalprop.theory import log_norm_law, mean_norm_growth, scalar_log_law
 
 
 def log_chi2_moments(degrees):
@@ -74,7 +74,21 @@ def test_other_activation_is_refused():
         log_norm_law([3, 3], "tanh")
 
 
+@pytest.mark.parametrize("widths", [[5, 5], [3, 8, 2, 4], [100, 10, 64]])
+@pytest.mark.parametrize("sigma_w2", [1.0, 0.4])
+def test_mean_growth_is_the_product_of_the_mean_layer_ratios(widths, sigma_w2):
+    ratios = [sigma_w2 / fan_in * stats.chi2.mean(fan_out) for fan_in, fan_out in pairwise(widths)]
+    assert mean_norm_growth(widths, sigma_w2) == pytest.approx(math.prod(ratios), rel=1e-12)
+
+
+def test_typical_growth_stays_below_the_mean():
+    """Jensen: E ln ‖h‖² < ln E ‖h‖², by more with every layer."""
+    gaps = [math.log(mean_norm_growth([4] * n)) - log_norm_law([4] * n)[0] for n in (2, 3, 9)]
+    assert 0 < gaps[0] < gaps[1] < gaps[2]
+
+
+@pytest.mark.parametrize("law", [log_norm_law, mean_norm_growth])
 @pytest.mark.parametrize("widths", [[], [3], [3, 0], [3, -1, 3]])
-def test_widths_must_be_two_or_more_and_positive(widths):
+def test_widths_must_be_two_or_more_and_positive(law, widths):
     with pytest.raises(ValueError, match="at least two positive numbers"):
-        log_norm_law(widths)
+        law(widths)
