@@ -210,7 +210,11 @@ def test_missing_files_say_how_to_get_them(script, tmp_path):
         script.main([str(tmp_path / "nowhere")])
 
 
-@pytest.mark.parametrize("content", [gzip.compress(b"x" * 1000)[:-9], gzip.compress(b"x")[:4], b"", b"not gzip"])
+@pytest.mark.parametrize(
+    "content",
+    [gzip.compress(b"x" * 1000)[:-9], gzip.compress(b"x")[:4], b"", b"not gzip"],
+    ids=["truncated", "header only", "empty", "not gzip"],
+)
 def test_broken_gzip_is_named(script, tmp_path, content):
     (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(content)
     with pytest.raises(

@@ -104,9 +104,10 @@ def test_weight_gradients_in_rectangular_chains_are_error_times_signal():
         assert_gradients_are_error_times_signal(draw([3, 4, 2, outputs], networks=1))
 
 
-def test_weight_gradients_leave_the_weights_alone(chain):
+@pytest.mark.parametrize("training", [False, True])
+def test_weight_gradients_leave_the_weights_alone(chain, training):
     weights, x, target = chain
-    layers = [w[0].clone().requires_grad_() for w in weights]
+    layers = [w[0].clone().requires_grad_(training) for w in weights]
     gradients = weight_gradients(layers, x, target)
-    assert all(layer.grad is None for layer in layers)
+    assert all(layer.grad is None and layer.requires_grad == training for layer in layers)
     assert not any(g.requires_grad for g in gradients)

@@ -143,6 +143,12 @@ def test_input_is_left_alone():
     assert not start.requires_grad
 
 
+def test_position_of_a_start_that_never_moves_is_a_copy():
+    start = doubles(0.3, 2.0)
+    gradient_descent(cube_loss, start, LR, 0).position.zero_()
+    assert start.tolist() == [0.3, 2.0]
+
+
 def test_input_that_requires_a_gradient_gets_none():
     start = doubles(0.3, 2.0).requires_grad_()
     run = gradient_descent(cube_loss, start, LR, 10)
