@@ -64,7 +64,7 @@ def device() -> torch.device:
     try:
         chosen = torch.device(wanted)
         torch.empty(0, device=chosen)
-    except (RuntimeError, AssertionError) as error:
+    except (RuntimeError, AssertionError, ImportError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(
             f"SIGNALPROP_DEVICE is {wanted!r}, which cannot be used here ({reason}); "

@@ -106,7 +106,6 @@ def test_no_path_unless_asked_for():
     assert gradient_descent(cube_loss, STARTS, LR, 3).path is None
 
 
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason="each position is made a leaf in place, after it is kept")
 def test_path_holds_no_graph():
     """So that it can go straight to numpy and into a figure."""
     assert not gradient_descent(cube_loss, STARTS, LR, 3, keep_path=True).path.requires_grad

@@ -28,7 +28,7 @@ class ChainSignals:
 
 
 def chain_signals(
-    weights: Sequence[Float[Tensor, "networks fan_out fan_in"]],
+    weights: Sequence[Float[Tensor, "networks _fan_out _fan_in"]],
     x: Float[Tensor, " inputs"],
     error: Float[Tensor, " outputs"],
 ) -> ChainSignals:
@@ -68,8 +68,8 @@ def chain_signals(
 
 
 def weight_gradients(
-    weights: Sequence[Float[Tensor, "fan_out fan_in"]], x: Float[Tensor, " inputs"], target: Float[Tensor, " outputs"]
-) -> list[Float[Tensor, "fan_out fan_in"]]:
+    weights: Sequence[Float[Tensor, "_fan_out _fan_in"]], x: Float[Tensor, " inputs"], target: Float[Tensor, " outputs"]
+) -> list[Float[Tensor, "_fan_out _fan_in"]]:
     r"""Return the gradients of :math:`\tfrac12 \|W_L \cdots W_1 x - t\|^2` for every weight matrix, by autograd.
 
     Parameters

@@ -9,7 +9,7 @@ from torch import Generator, Tensor
 
 def random_linear_chain(
     widths: Sequence[int], sigma_w2: float, generators: Sequence[Generator]
-) -> list[Float[Tensor, "networks fan_out fan_in"]]:
+) -> list[Float[Tensor, "networks _fan_out _fan_in"]]:
     r"""Draw the weights of M independent linear networks :math:`h_l = W_l h_{l-1}`.
 
     Parameters

@@ -27,7 +27,7 @@ def log_norm_law(widths: Sequence[int], act: str = "linear", sigma_w2: float = 1
     Raises
     ------
     ValueError
-        If there are fewer than two widths, one is not positive, or the activation is another.
+        If there are fewer than two widths, one or σ_w² is not positive, or the activation is another.
 
     Examples
     --------
@@ -37,7 +37,7 @@ def log_norm_law(widths: Sequence[int], act: str = "linear", sigma_w2: float = 1
     """
     if act != "linear":
         raise ValueError(f"no exact law for activation {act!r}; known: linear")
-    _check_widths(widths)
+    _check(widths, sigma_w2)
     fan_in, fan_out = widths[:-1], widths[1:]
     mean = sum(special.digamma(n / 2) + math.log(2 * sigma_w2 / m) for m, n in zip(fan_in, fan_out, strict=True))
     variance = sum(special.polygamma(1, n / 2) for n in fan_out)
@@ -58,17 +58,19 @@ def mean_norm_growth(widths: Sequence[int], sigma_w2: float = 1.0) -> float:
     Raises
     ------
     ValueError
-        If there are fewer than two widths, or one is not positive.
+        If there are fewer than two widths, or one or σ_w² is not positive.
 
     Examples
     --------
     >>> mean_norm_growth([8, 8, 8]), mean_norm_growth([10, 20], sigma_w2=2.0)
     (1.0, 4.0)
     """
-    _check_widths(widths)
+    _check(widths, sigma_w2)
     return float(sigma_w2 ** (len(widths) - 1) * widths[-1] / widths[0])
 
 
-def _check_widths(widths: Sequence[int]) -> None:
+def _check(widths: Sequence[int], sigma_w2: float) -> None:
+    if not sigma_w2 > 0:
+        raise ValueError(f"sigma_w2 must be positive, got {sigma_w2:g}")
     if len(widths) < 2 or min(widths) < 1:
         raise ValueError(f"widths must be at least two positive numbers, n_0, …, n_L; got {list(widths)}")

@@ -7,8 +7,8 @@ from torch import Tensor
 
 
 def linear_chain_gradients(
-    weights: Sequence[Float[Tensor, "fan_out fan_in"]], x: Float[Tensor, " inputs"], target: Float[Tensor, " outputs"]
-) -> list[Float[Tensor, "fan_out fan_in"]]:
+    weights: Sequence[Float[Tensor, "_fan_out _fan_in"]], x: Float[Tensor, " inputs"], target: Float[Tensor, " outputs"]
+) -> list[Float[Tensor, "_fan_out _fan_in"]]:
     r"""Return the gradients of :math:`F = \tfrac12 \|W_L \cdots W_1 x - t\|^2` for every weight matrix.
 
     The error :math:`\delta_L = h_L - t` is fed back, :math:`\delta_{l-1} = W_l^\top \delta_l`, and

@@ -70,9 +70,8 @@ def flat_interval(depth: int, slope: float) -> tuple[float, float]:
     def excess(w: float) -> float:
         return abs(_slope(w, depth)) - slope
 
-    left_end = -1.0 if depth % 2 else -peak  # odd L: |F′| grows without end to the left; even L: F is symmetric
     return (
-        float(optimize.brentq(excess, left_end, 0.0, xtol=1e-15, rtol=1e-15)),
+        float(optimize.brentq(excess, -peak, 0.0, xtol=1e-15, rtol=1e-15)),
         float(optimize.brentq(excess, 0.0, peak, xtol=1e-15, rtol=1e-15)),
     )
 
@@ -133,7 +132,7 @@ def descent_steps(start: float, stop: float, depth: int, lr: float) -> float:
     Raises
     ------
     ValueError
-        If descent does not lead from `start` to `stop`.
+        If descent does not lead from `start` to `stop`, or η is not positive.
 
     Examples
     --------
@@ -143,6 +142,8 @@ def descent_steps(start: float, stop: float, depth: int, lr: float) -> float:
     (4472, 2227)
     """
     _check_depth(depth)
+    if not lr > 0:
+        raise ValueError(f"lr must be positive, got {lr:g}")
     here, there = -_slope(start, depth), -_slope(stop, depth)
     separated = any(min(start, stop) <= zero <= max(start, stop) for zero in _zeros(depth))
     if separated or here * (stop - start) <= 0:
@@ -179,24 +180,34 @@ def basin(depth: int, lr: float, steps: int, tolerance: float) -> tuple[float, f
     Raises
     ------
     ValueError
-        If the step size is not stable at the minimum.
+        If the step size is not stable at the minimum, the tolerance not between 0 and 1, or the budget smaller than
+        what the last approach to the minimum takes by itself.
     """
     if not 0 < lr < stable_step(depth):
         raise ValueError(f"lr {lr:g} is not stable at the minimum; take it below 1/L² = {stable_step(depth):g}")
+    if not 0 < tolerance < 1:
+        raise ValueError(f"tolerance must lie between 0 and 1, got {tolerance:g}")
+    contraction = abs(1 - 2 * depth**2 * lr)  # of the distance to 1, by each step next to it
+    own = math.log(tolerance) / math.log(contraction) if contraction > 0 else 1.0
+    if steps < max(own, 1.0):
+        raise ValueError(f"steps {steps} are fewer than the {own:.0f} that the minimum itself takes; allow many more")
     arrived = 1 - tolerance
 
     def late(w: float) -> float:
         return descent_steps(w, arrived, depth, lr) - steps
 
-    far = 0.5
+    far = arrived / 2
     while late(far) <= 0:
         far /= 2
-    low = float(optimize.brentq(late, far, arrived - tolerance, xtol=1e-14))
+    low = float(optimize.brentq(late, far, arrived * (1 - 1e-9), xtol=1e-14))
 
     def lands_short(w: float) -> float:
         return w - lr * _slope(w, depth) - low
 
-    return low, float(optimize.brentq(lands_short, 1.0, 10.0, xtol=1e-14))
+    beyond = 2.0
+    while lands_short(beyond) > 0:
+        beyond *= 2
+    return low, float(optimize.brentq(lands_short, 1.0, beyond, xtol=1e-14))
 
 
 def chain_gradient(weights: Float[Tensor, "... depth"]) -> Float[Tensor, "... depth"]:
@@ -230,12 +241,19 @@ def scalar_log_law(depth: int, sigma_w2: float = 1.0) -> tuple[float, float]:
 
     For one standard normal :math:`E \ln |z| = -(\gamma + \ln 2)/2` and :math:`\mathrm{Var} \ln |z| = \pi^2/8`.
 
+    Raises
+    ------
+    ValueError
+        If σ_w² is not positive.
+
     Examples
     --------
     >>> mean, variance = scalar_log_law(1)
     >>> f"{mean:.10f} {variance:.6f}"
     '-0.6351814227 1.233701'
     """
+    if not sigma_w2 > 0:
+        raise ValueError(f"sigma_w2 must be positive, got {sigma_w2:g}")
     euler_gamma = 0.5772156649015329
     mean = (math.log(sigma_w2) - euler_gamma - math.log(2)) / 2
     return depth * mean, depth * math.pi**2 / 8

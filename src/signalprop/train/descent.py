@@ -23,7 +23,8 @@ class Descent:
     diverged
         Whether it left the finite numbers, shape [starts]; its position is then the last finite one.
     path
-        All positions, shape [steps + 1, starts], if asked for; a start that stopped stays where it was.
+        All positions up to the last step of the last start, shape [steps.max() + 1, starts], if asked for; a start that
+        stopped stays where it was.
     """
 
     position: Float[Tensor, " starts"]
@@ -72,9 +73,9 @@ def gradient_descent(
     if start.numel() == 0 or not start.isfinite().all():
         raise ValueError(f"start must hold at least one finite weight, got {start.tolist()}")
     w = start.detach().clone()
-    taken = torch.zeros(w.shape, dtype=torch.int64)
-    arrived = torch.zeros(w.shape, dtype=torch.bool)
-    diverged = torch.zeros(w.shape, dtype=torch.bool)
+    taken = torch.zeros_like(w, dtype=torch.int64)
+    arrived = torch.zeros_like(w, dtype=torch.bool)
+    diverged = torch.zeros_like(w, dtype=torch.bool)
     path = [w]
     for _ in range(steps):
         if until is not None:
@@ -82,9 +83,8 @@ def gradient_descent(
         moving = ~(arrived | diverged)
         if not moving.any():
             break
-        leaf = w.requires_grad_()
+        leaf = w.clone().requires_grad_()
         (slope,) = torch.autograd.grad(loss(leaf).sum(), leaf)
-        w = leaf.detach()
         proposed = w - lr * slope
         diverged = diverged | (moving & ~proposed.isfinite())
         w = torch.where(moving & ~diverged, proposed, w)
