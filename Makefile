@@ -36,7 +36,7 @@ install: $(VENV)/installed ## make .venv with the pinned packages and this packa
 # interrupted installation leaves nothing behind.
 $(VENV)/installed: requirements.txt pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "'$(PYTHON)' is not there: install Python 3.11 to 3.14, or name one: make PYTHON=/path/to/python $(MAKECMDGOALS)"; exit 1; }
-	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v < (3, 15) else f"The book needs Python 3.11 to 3.14; {sys.executable} is {v[0]}.{v[1]}. Name another: make PYTHON=/path/to/python $(MAKECMDGOALS)")'
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' || { echo "The book needs Python 3.11 to 3.14; '$(PYTHON)' is $$($(PYTHON) --version 2>&1). Name another: make PYTHON=/path/to/python $(MAKECMDGOALS)"; exit 1; }
 	@rm -rf $(VENV)
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "Python's venv module is missing; on Debian or Ubuntu: apt-get install python3-venv"; exit 1; }
 	@echo "installing the pinned packages into $(VENV) (a minute or so; longer where torch comes with CUDA)"
