@@ -15,12 +15,10 @@ help: ## print the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
 book: install ## execute what changed and build the site to _build/html
-	@$(PY) tools/book.py run
-	@$(PY) tools/book.py site
+	@$(PY) tools/book.py run site
 
 test: install lint types ## everything: style, types, the chapters and their claims, the site, unit tests, doctests
-	@$(PY) tools/book.py run
-	@$(PY) tools/book.py site
+	@$(PY) tools/book.py run site
 	@$(PY) -m pytest -n auto
 
 lint: install ## style of the code

@@ -220,19 +220,19 @@ def report() -> None:
 
 
 def main() -> int:
-    """Run one command; a failure is told in a sentence or two, without a traceback."""
+    """Run the commands in turn; a failure is told in a sentence or two, without a traceback."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("command", choices=("run", "site"))
-    command = parser.parse_args().command
-    begin = time.monotonic()
-    try:
-        run() if command == "run" else site()
-    except (BuildError, ValueError, FileNotFoundError) as error:
-        print(f"\nthe book is not built:\n{error}", file=sys.stderr)
-        return 1
-    if command == "site":
-        report()
-    print(f"{command}: {time.monotonic() - begin:.0f} s")
+    parser.add_argument("commands", nargs="+", choices=("run", "site"))
+    for command in parser.parse_args().commands:
+        begin = time.monotonic()
+        try:
+            run() if command == "run" else site()
+        except (BuildError, ValueError, FileNotFoundError) as error:
+            print(f"\nthe book is not built:\n{error}", file=sys.stderr)
+            return 1
+        print(f"{command}: {time.monotonic() - begin:.0f} s", flush=True)
+        if command == "site":
+            report()
     return 0
 
 
