@@ -41,9 +41,9 @@ def stream(page: str, claim: str, replicate: int = 0) -> torch.Generator:
 
     Notes
     -----
-    `torch.Generator.manual_seed` uses only the low 32 bits of a seed on the CPU, so that among 100,000 streams
-    some two would almost surely coincide. All 19,937 bits of the Mersenne Twister's state are therefore filled
-    from a 256-bit hash of the names, through numpy's seeding.
+    `torch.Generator.manual_seed` uses only the low 32 bits of a seed on the CPU, so that among 100,000 streams two
+    would coincide with probability 0.69. The whole state of the Mersenne Twister is therefore filled from a 256-bit
+    hash of the names, through numpy's `SeedSequence`.
 
     Examples
     --------
@@ -53,7 +53,7 @@ def stream(page: str, claim: str, replicate: int = 0) -> torch.Generator:
     """
     name = repr((base_seed(), page, claim, replicate)).encode()
     entropy = int.from_bytes(hashlib.sha256(name).digest(), "little")
-    words = np.random.MT19937(np.random.SeedSequence(entropy)).state["state"]["key"]
+    words = np.random.MT19937(np.random.SeedSequence(entropy, pool_size=8)).state["state"]["key"]
     generator = torch.Generator(device="cpu").manual_seed(0)
     state = generator.get_state()
     # torch lays the state out as three 8-byte counters, which a fresh seed sets right, then 624 words of 8 bytes

@@ -41,7 +41,7 @@ def test_failure_compares_prediction_measurement_and_rival():
     message = str(failure.value)
     assert "test.claim" in message
     assert "predicted  0.25" in message
-    assert "measured   1 ± 0.1" in message
+    assert "measured   1.00 ± 0.10" in message
     assert "0.75 = 7.5 standard errors" in message
     assert "agrees with the rival “old value”, 1.1" in message
     assert "agrees with the rival “far”" not in message
@@ -78,7 +78,7 @@ def test_every_case_has_its_prediction():
 
 
 def test_one_wrong_case_fails_the_claim():
-    with pytest.raises(ClaimFailed, match=r"predicted \(b\)  1\n.*measured \(b\)   2 ±"):
+    with pytest.raises(ClaimFailed, match=r"predicted \(b\)  1\n.*measured \(b\)   2.00 ±"):
         judge({"a": sample(1.0), "b": sample(2.0)}, 1.0)
 
 
@@ -235,7 +235,7 @@ def test_unknown_profile(profiles):
 def test_reader_sees_one_line(capsys):
     judge(sample(0.25), 0.125, rivals={"one": 1.0})
     (line,) = capsys.readouterr().out.splitlines()
-    assert line.startswith("✓ test.claim: the mean is as predicted — measured 0.25 ± 0.1 (100 ")
+    assert line.startswith("✓ test.claim: the mean is as predicted — measured 0.25 ± 0.10 (100 ")
     assert "predicted 0.125; catches an error of 0.83" in line
     assert line.endswith("rejects “one”")
 

@@ -7,6 +7,7 @@ import torch
 from nbclient import NotebookClient
 
 from signalprop.claims import SCHEMA, ClaimFailed, Record, claim, collect, effect, identity
+from signalprop.claims.record import mean_and_error
 
 CELL = """
 import torch
@@ -45,6 +46,19 @@ def test_record_of_a_failure_is_json():
     assert_json(failure.value.record)
 
 
+@pytest.mark.parametrize(
+    ("mean", "error", "text"),
+    [
+        (2.60353, 0.0331, "2.604 ± 0.033"),
+        (-31.2, 1.3, "-31.2 ± 1.3"),
+        (1.0, 0.0, "1 ± 0"),
+        (1e5, 300.0, "100000 ± 3e+02"),
+    ],
+)
+def test_mean_is_rounded_to_its_error(mean, error, text):
+    assert mean_and_error(mean, error) == text
+
+
 @pytest.mark.parametrize("value", ["inf", "-inf", "nan"])
 def test_what_is_not_finite_becomes_a_string(value):
     record = Record("a", "identity", "s", "holds", "s", "e", rivals=[{"label": "r", "distance": float(value)}])
@@ -79,7 +93,7 @@ def test_kernel_shows_the_claim_once_as_text_and_markup(executed):
     notebook = nbformat.read(executed / "chapters" / "01_page.ipynb", as_version=4)
     (output,) = notebook.cells[0].outputs
     data = output.data
-    assert data["text/plain"].startswith("✓ test.kernel: the mean is 1 & not <2> — measured 1 ±")
+    assert data["text/plain"].startswith("✓ test.kernel: the mean is 1 & not <2> — measured 1.0000 ±")
     assert 'class="claim claim-holds"' in data["text/html"]
     assert "the mean is 1 &amp; not &lt;2&gt;" in data["text/html"]
 

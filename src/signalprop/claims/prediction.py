@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from signalprop.claims import gates
-from signalprop.claims.record import Record, check_names, not_run, number, settle
+from signalprop.claims.record import Record, check_names, mean_and_error, not_run, number, settle
 from signalprop.profiles import PROFILES, profile
 
 MIN_REPLICATES = 30
@@ -200,17 +200,11 @@ def _scalar(what: str, value: Scalar) -> float:
 
 
 def _line(cases: list[Comparison], worst: Comparison, rejected: Mapping[str, float]) -> str:
-    if len(cases) == 1:
-        parts = [
-            f"measured {number(worst.mean)} ± {number(worst.standard_error)} ({worst.replicates} replicates), "
-            f"predicted {number(worst.predicted + worst.bias)}; catches an error of {number(worst.resolution)}"
-        ]
-    else:
-        parts = [
-            f"{len(cases)} cases; the closest call, {worst.case}: measured {number(worst.mean)} ± "
-            f"{number(worst.standard_error)} ({worst.replicates} replicates), predicted "
-            f"{number(worst.predicted + worst.bias)}; catches an error of {number(worst.resolution)}"
-        ]
+    where = "" if len(cases) == 1 else f"{len(cases)} cases; the closest call, {worst.case}: "
+    parts = [
+        f"{where}measured {mean_and_error(worst.mean, worst.standard_error)} ({worst.replicates} replicates), "
+        f"predicted {number(worst.predicted + worst.bias)}; catches an error of {worst.resolution:.2g}"
+    ]
     if rejected:
         parts.append("rejects " + ", ".join(f"“{label}”" for label in rejected))
     return "; ".join(parts)
@@ -228,7 +222,7 @@ def _failure(
         away = abs(worst.mean - worst.predicted - worst.bias)
         rows += [
             f"  predicted{case}  {number(worst.predicted + worst.bias)}",
-            f"  measured{case}   {number(worst.mean)} ± {number(worst.standard_error)} "
+            f"  measured{case}   {mean_and_error(worst.mean, worst.standard_error)} "
             f"(mean ± standard error, {worst.replicates} replicates)",
             f"  apart by   {number(away)} = {away / worst.standard_error:.1f} standard errors; "
             f"the gate is {worst.gate / worst.standard_error:.2f}",

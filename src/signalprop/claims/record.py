@@ -108,6 +108,16 @@ def number(value: float) -> str:
     return f"{value:.6g}"
 
 
+def mean_and_error(mean: float, error: float) -> str:
+    """Return ``mean ± error`` with two digits of the error and the mean rounded to match."""
+    if not (math.isfinite(error) and error > 0):
+        return f"{number(mean)} ± {number(error)}"
+    decimals = 1 - math.floor(math.log10(error))
+    if not 0 <= decimals <= 9:
+        return f"{mean:.6g} ± {error:.2g}"
+    return f"{mean:.{decimals}f} ± {error:.{decimals}f}"
+
+
 def _show(head: str, detail: str, record: Record) -> None:
     text = f"{head} — {detail}"
     ipython = sys.modules.get("IPython")

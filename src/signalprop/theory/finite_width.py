@@ -13,7 +13,9 @@ def log_norm_law(widths: Sequence[int], act: str = "linear", sigma_w2: float = 1
     :math:`\|h_l\|^2 / \|h_{l-1}\|^2 = (\sigma_w^2 / n_{l-1}) \chi^2_{n_l}`, whatever its input, so that the ratios are
     independent and with the digamma function ψ
 
-    .. math:: E = \sum_l \psi(n_l/2) + \ln(2 \sigma_w^2 / n_{l-1}), \qquad \mathrm{Var} = \sum_l \psi'(n_l/2).
+    .. math::
+
+       E = \sum_l \left[\psi(n_l/2) + \ln(2 \sigma_w^2 / n_{l-1})\right], \qquad \mathrm{Var} = \sum_l \psi'(n_l/2).
 
     Parameters
     ----------

@@ -89,7 +89,7 @@ def stable_step(depth: int) -> float:
 
 
 def crossing_step(w: float, depth: int) -> float:
-    """Return the step size above which one step from w < 0 jumps over the plateau at 0: w/F′(w), odd L ≥ 3.
+    """Return the step size above which one step from w < 0 jumps past 0: w/F′(w), odd L ≥ 3.
 
     Raises
     ------
@@ -117,13 +117,13 @@ def descent_steps(start: float, stop: float, depth: int, lr: float) -> float:
     .. math:: n = \frac1\eta \int_{a}^{b} \frac{dw}{g(w)} + \frac12 \ln\frac{g(b)}{g(a)} + O(\eta),
 
     which is exact enough (a few steps in tens of thousands) as long as a step is small against the distance over which
-    g changes.
+    g changes. The result is a real number; the count of steps is the next whole one.
 
     Parameters
     ----------
     start, stop
         Between two zeros of F′, in the direction of descent: 0 < start < stop < 1, 1 < stop < start, or, for odd L,
-        start < stop < 0.
+        start < stop < 0; for even L also their mirror images.
     depth
         L ≥ 2.
     lr
@@ -141,13 +141,28 @@ def descent_steps(start: float, stop: float, depth: int, lr: float) -> float:
     >>> round(descent_steps(0.20, 0.99, 7, 0.01)), round(descent_steps(0.23, 0.99, 7, 0.01))
     (4472, 2227)
     """
-    _check_depth(depth)
     if not lr > 0:
         raise ValueError(f"lr must be positive, got {lr:g}")
-    here, there = -_slope(start, depth), -_slope(stop, depth)
-    separated = any(min(start, stop) <= zero <= max(start, stop) for zero in _zeros(depth))
-    if separated or here * (stop - start) <= 0:
-        raise ValueError(f"gradient descent from {start:g} does not pass {stop:g} on its slope (depth {depth})")
+    here, there = _check_way(start, stop, depth)
+    return descent_time(start, stop, depth) / lr + math.log(there / here) / 2
+
+
+def descent_time(start: float, stop: float, depth: int) -> float:
+    r"""Return the time :math:`\int dw / (-F'(w))` that gradient flow on the tied chain takes from `start` to `stop`.
+
+    Parameters
+    ----------
+    start, stop, depth
+        As in `descent_steps`, which adds what the steps of descent change.
+
+    Examples
+    --------
+    Nearly all of it is spent on the plateau, where the time is w^(2−L) / (2L(L−2)):
+
+    >>> f"{descent_time(0.1, 0.9, 7):.1f} {0.1**-5 / 70:.1f}"
+    '1428.6 1428.6'
+    """
+    _check_way(start, stop, depth)
     # in the variable w = ±exp(s) the integrand is tame over the decades of the plateau
     sign = math.copysign(1.0, start)
     time, _ = integrate.quad(
@@ -158,7 +173,7 @@ def descent_steps(start: float, stop: float, depth: int, lr: float) -> float:
         epsrel=1e-10,
         limit=500,
     )
-    return float(time / lr + math.log(there / here) / 2)
+    return float(time)
 
 
 def basin(depth: int, lr: float, steps: int, tolerance: float) -> tuple[float, float]:
@@ -261,6 +276,16 @@ def scalar_log_law(depth: int, sigma_w2: float = 1.0) -> tuple[float, float]:
 
 def _slope(w: float, depth: int) -> float:
     return float(tied_gradient(torch.tensor(w, dtype=torch.float64), depth))
+
+
+def _check_way(start: float, stop: float, depth: int) -> tuple[float, float]:
+    """Return the speed −F′ at both ends, or raise if descent does not lead from one to the other."""
+    _check_depth(depth)
+    here, there = -_slope(start, depth), -_slope(stop, depth)
+    separated = any(min(start, stop) <= zero <= max(start, stop) for zero in _zeros(depth))
+    if separated or here * (stop - start) <= 0:
+        raise ValueError(f"gradient descent from {start:g} does not pass {stop:g} on its slope (depth {depth})")
+    return here, there
 
 
 def _zeros(depth: int) -> tuple[float, ...]:

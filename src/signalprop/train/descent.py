@@ -1,4 +1,4 @@
-"""Plain gradient descent on a scalar weight, from many starts at once."""
+"""Plain gradient descent on a small loss, from many starts at once."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ class Descent:
     Attributes
     ----------
     position
-        Where it stopped, shape [starts].
+        Where it stopped, shape [starts, ...] as the starts.
     steps
         Steps taken until then, shape [starts]: until it arrived or diverged, else the whole budget.
     arrived
@@ -23,20 +23,20 @@ class Descent:
     diverged
         Whether it left the finite numbers, shape [starts]; its position is then the last finite one.
     path
-        All positions up to the last step of the last start, shape [steps.max() + 1, starts], if asked for; a start that
-        stopped stays where it was.
+        All positions up to the last step of the last start, shape [steps.max() + 1, starts, ...], if asked for; a start
+        that stopped stays where it was.
     """
 
-    position: Float[Tensor, " starts"]
+    position: Float[Tensor, "starts *shape"]
     steps: Int[Tensor, " starts"]
     arrived: Bool[Tensor, " starts"]
     diverged: Bool[Tensor, " starts"]
-    path: Float[Tensor, "time starts"] | None = None
+    path: Float[Tensor, "time starts *shape"] | None = None
 
 
 def gradient_descent(
     loss: Callable[[Tensor], Tensor],
-    start: Float[Tensor, " starts"],
+    start: Float[Tensor, "starts *shape"],
     lr: float | Float[Tensor, " starts"],
     steps: int,
     until: Callable[[Tensor], Tensor] | None = None,
@@ -47,15 +47,16 @@ def gradient_descent(
     Parameters
     ----------
     loss
-        Maps weights [starts] to losses [starts], each from its own weight only.
+        Maps weights [n, ...] to losses [n], each from its own weights only. It is asked about those starts alone that
+        are still on their way.
     start
-        Shape [starts], float64 for anything that is counted.
+        One start a row, shape [starts, ...]; float64 for anything that is counted.
     lr
         Step size, one for all or one a start.
     steps
         Budget of steps.
     until
-        Stopping rule: weights [starts] to booleans [starts], asked before each step. Without it no start arrives.
+        Stopping rule: weights [n, ...] to booleans [n], asked before each step. Without it no start arrives.
     keep_path
         Whether to return all positions.
 
@@ -72,25 +73,28 @@ def gradient_descent(
     """
     if start.numel() == 0 or not start.isfinite().all():
         raise ValueError(f"start must hold at least one finite weight, got {start.tolist()}")
-    w = start.detach().clone()
-    taken = torch.zeros_like(w, dtype=torch.int64)
-    arrived = torch.zeros_like(w, dtype=torch.bool)
-    diverged = torch.zeros_like(w, dtype=torch.bool)
-    path = [w]
-    for _ in range(steps):
-        if until is not None:
-            arrived = arrived | until(w)
-        moving = ~(arrived | diverged)
-        if not moving.any():
+    position = start.detach().clone()
+    taken = torch.zeros(len(start), dtype=torch.int64, device=start.device)
+    arrived, diverged = torch.zeros_like(taken, dtype=torch.bool), torch.zeros_like(taken, dtype=torch.bool)
+    rate = torch.as_tensor(lr, dtype=start.dtype, device=start.device).expand(len(start))
+    path = [position.clone()]
+
+    moving = torch.arange(len(start), device=start.device)
+    w = position.clone()
+    for step in range(steps + 1):
+        if until is not None and (there := until(w)).any():
+            arrived[moving[there]] = True
+            moving, w = moving[~there], w[~there]
+        if step == steps or not len(moving):
             break
         leaf = w.clone().requires_grad_()
         (slope,) = torch.autograd.grad(loss(leaf).sum(), leaf)
-        proposed = w - lr * slope
-        diverged = diverged | (moving & ~proposed.isfinite())
-        w = torch.where(moving & ~diverged, proposed, w)
-        taken += moving
+        proposed = w - rate[moving].view(-1, *[1] * (w.ndim - 1)) * slope
+        taken[moving] += 1
+        if (lost := ~proposed.flatten(1).isfinite().all(1) if w.ndim > 1 else ~proposed.isfinite()).any():
+            diverged[moving[lost]] = True
+            moving, proposed = moving[~lost], proposed[~lost]
+        w = position[moving] = proposed
         if keep_path:
-            path.append(w)
-    if until is not None:
-        arrived = arrived | until(w)
-    return Descent(w, taken, arrived, diverged, torch.stack(path) if keep_path else None)
+            path.append(position.clone())
+    return Descent(position, taken, arrived, diverged, torch.stack(path) if keep_path else None)
