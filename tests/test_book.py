@@ -50,14 +50,24 @@ FAILURES = {
     "chapters/06_stderr": (["import sys\nprint('noise', file=sys.stderr)"], "a cell wrote to stderr"),
     "chapters/07_warns": (["import warnings\nwarnings.warn('careful')"], "a cell wrote to stderr"),
     "chapters/08_kernel_dies": (["import os\nos._exit(1)"], "not executed to its end"),
+    "chapters/09_stderr_below_python": (["import os\n_ = os.write(2, b'noise')"], "a cell wrote to stderr"),
 }
+BELOW_PYTHON = pytest.mark.xfail(reason="started by pytest, a kernel watches only Python's own streams")
+BAD = [pytest.param(page, marks=BELOW_PYTHON if "below" in page else (), id=page[9:]) for page in FAILURES]
 SLOW = {
     "chapters/01_slow": ["import time\ntime.sleep(60)", "1"],
-    "chapters/02_slow_to_the_end": [
+    "chapters/02_slow_without_interrupt": [
         "import signal, time\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\ntime.sleep(4)",
     ],
     "chapters/03_quick": ["1"],
 }
+TOO_SLOW = [
+    "chapters/01_slow",
+    pytest.param(
+        "chapters/02_slow_without_interrupt",
+        marks=pytest.mark.xfail(reason="accept() takes a last cell that began for one that ended"),
+    ),
+]
 
 
 def write_pages(root: Path, pages: dict[str, list[str]]) -> None:
@@ -213,9 +223,14 @@ def test_stage_is_gone_after_a_run(book):
 # Pages that fail
 
 
-@pytest.mark.parametrize("page", FAILURES, ids=Path)
+@pytest.mark.parametrize("page", BAD)
 def test_bad_page_fails_the_build_by_name(first, page):
     assert f"{page}: {FAILURES[page][1]}" in first["error"]
+
+
+@pytest.mark.parametrize("page", BAD)
+def test_bad_page_is_not_kept(first, page):
+    assert page not in first["kept"]
 
 
 def test_warning_is_quoted(first):
@@ -223,25 +238,33 @@ def test_warning_is_quoted(first):
 
 
 def test_good_pages_are_kept_though_others_fail(first):
-    assert first["kept"] == [GOOD, PLAIN]
+    assert {GOOD, PLAIN} <= set(first["kept"])
+
+
+def test_page_that_reads_the_ledger_does_not_run_after_a_failure(first):
+    assert READER not in first["kept"]
 
 
 def test_good_page_is_not_executed_again_once_the_others_are_mended(book, first):
     assert executed(book, GOOD).cells[1].outputs == first["outputs"]
 
 
-def test_slow_cell_fails_the_build_by_name(slow):
-    assert "chapters/01_slow: " in slow["error"]
+@pytest.mark.parametrize("page", TOO_SLOW)
+def test_page_with_a_slow_cell_fails_the_build_by_name(slow, page):
+    assert f"{page}: " in slow["error"]
 
 
-@pytest.mark.xfail(reason="accept() takes a last cell that began for one that ended")
-def test_slow_last_cell_that_cannot_be_interrupted_fails_the_build_by_name(slow):
-    assert "chapters/02_slow_to_the_end: not executed to its end" in slow["error"]
+@pytest.mark.parametrize("page", TOO_SLOW)
+def test_page_with_a_slow_cell_is_not_kept(slow, page):
+    assert page not in slow["kept"]
 
 
-@pytest.mark.xfail(reason="accept() takes a last cell that began for one that ended")
-def test_slow_pages_are_not_kept(slow):
-    assert slow["kept"] == ["chapters/03_quick"]
+def test_quick_page_is_kept_beside_slow_ones(slow):
+    assert "chapters/03_quick" in slow["kept"]
+
+
+def test_every_profile_has_its_time_limit():
+    assert load(Path("/book")).CELL_SECONDS.keys() == set(PROFILES)
 
 
 # What is executed again
@@ -252,10 +275,10 @@ def test_unchanged_book_executes_nothing(book):
 
 
 @pytest.mark.xfail(reason="stage() drops language_info from the notebooks of unchanged pages")
-def test_unchanged_page_is_kept_to_the_byte(book):
-    write = executed(book, READER)  # executed in the last run, not refreshed since
+def test_unchanged_pages_are_kept_as_they_are(book):
+    before = executed(book, READER)
     would_execute(book)
-    assert executed(book, READER) == write
+    assert executed(book, READER) == before
 
 
 def test_new_prose_takes_over_the_outputs(book):
@@ -345,11 +368,17 @@ def test_version_of_a_package_is_in_the_key(book, monkeypatch, package):
     assert differ(before, book.keys())
 
 
-@pytest.mark.xfail(reason="stored_key() stumbles over it, without the page's name", raises=ValueError)
-def test_notebook_cut_short_by_an_interrupted_build_is_made_again(book):
-    path = (book.NOTEBOOKS / PLAIN).with_suffix(".ipynb")
-    path.write_text(path.read_text("utf-8")[:100], "utf-8")
-    assert would_execute(book) == [PLAIN]
+@pytest.mark.xfail(reason="half a notebook is left, and the next run stumbles over it", raises=ValueError)
+def test_interrupted_run_leaves_the_kept_notebooks_readable(book, monkeypatch):
+    def interrupted(notebook, path):
+        Path(path).write_text('{"cells": [')
+        raise KeyboardInterrupt
+
+    before = [executed(book, page) for page in PAGES]
+    monkeypatch.setattr(nbformat, "write", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        would_execute(book)
+    assert [executed(book, page) for page in PAGES] == before
 
 
 # Pages of the book
@@ -371,7 +400,9 @@ def test_page_without_code_is_none_to_execute(book):
 def test_two_pages_cannot_make_the_same_claim(book):
     write_pages(book.ROOT, {"chapters/03_twin": ["1"]})
     keep(book, "chapters/03_twin", record("mini.good"))
-    with pytest.raises(ValueError, match="claim mini.good is made twice, on chapters/01_good and on chapters/03_twin"):
+    with pytest.raises(
+        ValueError, match=r"claim mini\.good is made twice, on chapters/01_good and on chapters/03_twin"
+    ):
         book.run()
 
 
@@ -433,8 +464,17 @@ def test_site_refuses_a_page_that_has_read_another_ledger(book, jupyter_book):
 @pytest.mark.xfail(reason="site() takes the ledger as it is")
 def test_site_refuses_a_ledger_that_is_not_of_its_pages(book, jupyter_book):
     keep(book, PLAIN, record("mini.plain"))
-    with pytest.raises(book.BuildError, match="book.py run"):
+    with pytest.raises(book.BuildError, match=r"book\.py run"):
         book.site()
+
+
+@pytest.mark.xfail(reason="site() builds over the old site")
+def test_site_has_no_page_of_an_earlier_build(book, jupyter_book):
+    old = book.HTML / "chapters" / "99_removed.html"
+    old.parent.mkdir(parents=True)
+    old.touch()
+    book.site()
+    assert not old.exists()
 
 
 def test_site_tells_the_warnings_and_keeps_the_log(book, jupyter_book):
@@ -462,6 +502,14 @@ def test_failure_is_told_without_a_traceback(book, monkeypatch, capsys):
         "the book is not built:",
         f"{PLAIN}.md is not executed as it stands: `python tools/book.py run` does it",
     ]
+
+
+def test_unknown_profile_is_told_before_anything_is_built(book, jupyter_book, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["book.py", "run", "site"])
+    monkeypatch.setenv("SIGNALPROP_PROFILE", "nonsense")
+    assert book.main() == 1
+    assert "SIGNALPROP_PROFILE is 'nonsense'" in capsys.readouterr().err
+    assert jupyter_book.args == []
 
 
 def test_unchanged_run_succeeds(book, monkeypatch, capsys):
