@@ -1,5 +1,6 @@
 """Predict: pure functions over float64 that import nothing else of this package."""
 
+from signalprop.theory.condition_number import balanced_chain_eigenvalues, gaussian_log_condition, quadratic_steps
 from signalprop.theory.finite_width import log_norm_law, mean_norm_growth
 from signalprop.theory.linear_chain import linear_chain_gradients
 from signalprop.theory.scalar_chain import (
@@ -17,15 +18,18 @@ from signalprop.theory.scalar_chain import (
 )
 
 __all__ = [
+    "balanced_chain_eigenvalues",
     "basin",
     "chain_gradient",
     "crossing_step",
     "descent_steps",
     "descent_time",
     "flat_interval",
+    "gaussian_log_condition",
     "linear_chain_gradients",
     "log_norm_law",
     "mean_norm_growth",
+    "quadratic_steps",
     "scalar_log_law",
     "stable_step",
     "steepest_interior_point",
