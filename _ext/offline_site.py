@@ -7,11 +7,12 @@ out two of the theme's scripts: thebe's (unused; it is written twice and then fa
 """
 
 import importlib.util
+import re
 import shutil
 from pathlib import Path
 
 UNUSED = ("THEBE_JS_URL", "sphinx-thebe.js")
-FONT_AWESOME = '<script src="{}_static/scripts/fontawesome.js'
+FONT_AWESOME = re.compile(r'<script[^>]*src="[^"]*/scripts/fontawesome\.js[^"]*"[^>]*></script>')
 
 
 def copy_mathjax(app, exception):
@@ -23,6 +24,18 @@ def copy_mathjax(app, exception):
     fonts = Path("output/chtml/fonts/woff-v2")
     shutil.copytree(source / fonts, target / fonts, dirs_exist_ok=True)
     shutil.copy2(source / "tex-chtml-full.js", target)
+
+
+def drop_font_awesome(app, exception):
+    """Take Font Awesome's script, which the theme's template writes, out of every page."""
+    if exception or app.builder.format != "html":
+        return
+    for page in Path(app.outdir).rglob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        if FONT_AWESOME.search(text):
+            page.write_text(FONT_AWESOME.sub("", text), encoding="utf-8")
+    for script in (Path(app.outdir) / "_static" / "scripts").glob("fontawesome.js*"):
+        script.unlink()
 
 
 def drop_unused_scripts(app, pagename, templatename, context, doctree):
@@ -40,4 +53,5 @@ def setup(app):
     """Connect to Sphinx."""
     app.connect("html-page-context", drop_unused_scripts, priority=900)
     app.connect("build-finished", copy_mathjax)
+    app.connect("build-finished", drop_font_awesome)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -52,8 +52,7 @@ FAILURES = {
     "chapters/08_kernel_dies": (["import os\nos._exit(1)"], "not executed to its end"),
     "chapters/09_stderr_below_python": (["import os\n_ = os.write(2, b'noise')"], "a cell wrote to stderr"),
 }
-BELOW_PYTHON = pytest.mark.xfail(reason="started by pytest, a kernel watches only Python's own streams")
-BAD = [pytest.param(page, marks=BELOW_PYTHON if "below" in page else (), id=page[9:]) for page in FAILURES]
+BAD = [pytest.param(page, id=page[9:]) for page in FAILURES]
 SLOW = {
     "chapters/01_slow": ["import time\ntime.sleep(60)", "1"],
     "chapters/02_slow_without_interrupt": [
@@ -61,13 +60,7 @@ SLOW = {
     ],
     "chapters/03_quick": ["1"],
 }
-TOO_SLOW = [
-    "chapters/01_slow",
-    pytest.param(
-        "chapters/02_slow_without_interrupt",
-        marks=pytest.mark.xfail(reason="accept() takes a last cell that began for one that ended"),
-    ),
-]
+TOO_SLOW = ["chapters/01_slow", "chapters/02_slow_without_interrupt"]
 
 
 def write_pages(root: Path, pages: dict[str, list[str]]) -> None:
@@ -274,7 +267,6 @@ def test_unchanged_book_executes_nothing(book):
     assert would_execute(book) == []
 
 
-@pytest.mark.xfail(reason="stage() drops language_info from the notebooks of unchanged pages")
 def test_unchanged_pages_are_kept_as_they_are(book):
     before = executed(book, READER)
     would_execute(book)
@@ -368,7 +360,6 @@ def test_version_of_a_package_is_in_the_key(book, monkeypatch, package):
     assert differ(before, book.keys())
 
 
-@pytest.mark.xfail(reason="half a notebook is left, and the next run stumbles over it", raises=ValueError)
 def test_interrupted_run_leaves_the_kept_notebooks_readable(book, monkeypatch):
     def interrupted(notebook, path):
         Path(path).write_text('{"cells": [')
@@ -406,7 +397,6 @@ def test_two_pages_cannot_make_the_same_claim(book):
         book.run()
 
 
-@pytest.mark.xfail(reason="their claims enter the ledger one run late")
 def test_page_that_reads_the_ledger_makes_no_claims(book):
     keep(book, READER, record("mini.late"))
     with pytest.raises(book.BuildError, match=READER):
@@ -461,14 +451,12 @@ def test_site_refuses_a_page_that_has_read_another_ledger(book, jupyter_book):
     assert jupyter_book.args == []
 
 
-@pytest.mark.xfail(reason="site() takes the ledger as it is")
 def test_site_refuses_a_ledger_that_is_not_of_its_pages(book, jupyter_book):
     keep(book, PLAIN, record("mini.plain"))
     with pytest.raises(book.BuildError, match=r"book\.py run"):
         book.site()
 
 
-@pytest.mark.xfail(reason="site() builds over the old site")
 def test_site_has_no_page_of_an_earlier_build(book, jupyter_book):
     old = book.HTML / "chapters" / "99_removed.html"
     old.parent.mkdir(parents=True)

@@ -24,7 +24,7 @@ from pathlib import Path
 import jupytext
 import nbformat
 
-from signalprop.claims import collect, write_ledger
+from signalprop.claims import collect, read_ledger, write_ledger
 from signalprop.profiles import describe, device, profile
 from signalprop.streams import base_seed
 
@@ -37,6 +37,11 @@ CACHE = ROOT / "_build" / ".jupyter_cache"
 PACKAGES = ("torch", "numpy", "scipy", "pandas", "matplotlib", "seaborn", "scikit-learn", "mnist1d")
 CELL_SECONDS = {"quick": 200, "standard": 900, "full": 3 * 3600}
 KEY = "signalprop"
+# A kernel that sees pytest around it would watch only Python's own stdout and stderr, not what lies below.
+KERNEL = (
+    "import os; os.environ.pop('PYTEST_CURRENT_TEST', None); "
+    "from ipykernel.kernelapp import launch_new_instance; launch_new_instance()"
+)
 
 
 class BuildError(Exception):
@@ -102,6 +107,14 @@ def place(path: Path) -> Path:
     return (NOTEBOOKS / path.relative_to(ROOT)).with_suffix(".ipynb")
 
 
+def save(notebook: nbformat.NotebookNode, path: Path) -> None:
+    """Keep an executed notebook, at once or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    nbformat.write(notebook, partial)
+    partial.replace(path)
+
+
 def stage(pages: dict[Path, str]) -> list[Path]:
     """Refresh the executed notebooks of unchanged pages, stage the others and return their staged paths."""
     shutil.rmtree(STAGE, ignore_errors=True)
@@ -113,8 +126,9 @@ def stage(pages: dict[Path, str]) -> list[Path]:
             pairs = zip(*(filter(lambda c: c.cell_type == "code", n.cells) for n in (notebook, old)), strict=True)
             for new, done in pairs:
                 new.outputs, new.execution_count = done.outputs, done.execution_count
-            notebook.metadata[KEY] = old.metadata[KEY]
-            nbformat.write(notebook, place(path))
+            told = (KEY, "language_info", "widgets")  # what execution adds to a notebook
+            notebook.metadata |= {name: old.metadata[name] for name in told if name in old.metadata}
+            save(notebook, place(path))
             continue
         notebook.metadata[KEY] = {"key": wanted}
         target = (STAGE / path.relative_to(ROOT)).with_suffix(".ipynb")
@@ -129,11 +143,27 @@ def execute(staged: list[Path]) -> None:
     """Execute staged notebooks in parallel, one BLAS thread a kernel, and keep those that ran clean."""
     if not staged:
         return
+    kernels = STAGE / "kernels" / "python3"
+    kernels.mkdir(parents=True)
+    argv = [sys.executable, "-Xfrozen_modules=off", "-c", KERNEL, "-f", "{connection_file}"]
+    spec = {"argv": argv, "display_name": "Python 3", "language": "python"}
+    (kernels / "kernel.json").write_text(json.dumps(spec), encoding="utf-8")
     workers = min(os.cpu_count() or 1, len(staged))
     command = [sys.executable, "-m", "pytest", "--nbmake", "--overwrite", f"--nbmake-timeout={CELL_SECONDS[profile()]}"]
-    command += ["-n", str(workers), "-p", "no:cacheprovider", "-q", "--rootdir", str(STAGE), "-c", os.devnull]
+    command += [
+        "-n",
+        str(workers),
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "--noconftest",
+        "-c",
+        os.devnull,
+        "--rootdir",
+        str(STAGE),
+    ]
     threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
-    kernel = {"JUPYTER_PREFER_ENV_PATH": "1", "SIGNALPROP_LEDGER": str(LEDGER), "PYTHONDONTWRITEBYTECODE": "1"}
+    kernel = {"JUPYTER_PATH": str(STAGE), "SIGNALPROP_LEDGER": str(LEDGER), "PYTHONDONTWRITEBYTECODE": "1"}
     ran = subprocess.run([*command, str(STAGE)], cwd=STAGE, env={**os.environ, **threads, **kernel}, check=False)
     problems = [problem for path in staged for problem in accept(path)]
     if ran.returncode or problems:
@@ -151,7 +181,7 @@ def accept(path: Path) -> list[str]:
     noise = [o.text for cell in cells for o in cell.outputs if o.output_type == "stream" and o.name == "stderr"]
     if noise:
         return [f"{page}: a cell wrote to stderr (a warning, most likely):\n{noise[0].strip()}"]
-    if any(cell.execution_count is None for cell in cells if cell.source.strip()):
+    if any("shell.execute_reply" not in cell.metadata.get("execution", {}) for cell in cells if cell.source.strip()):
         return [f"{page}: not executed to its end"]
     seconds = 0.0
     for cell in cells:
@@ -161,8 +191,7 @@ def accept(path: Path) -> list[str]:
             seconds += (end - begin).total_seconds()
     notebook.metadata[KEY] |= {"seconds": round(seconds, 1), "ran": describe_kernel()}
     done = place((ROOT / path.relative_to(STAGE)).with_suffix(".md"))
-    done.parent.mkdir(parents=True, exist_ok=True)
-    nbformat.write(notebook, done)
+    save(notebook, done)
     return []
 
 
@@ -180,8 +209,13 @@ def run() -> None:
         orphan.unlink()
     NOTEBOOKS.mkdir(parents=True, exist_ok=True)
     execute(stage({path: wanted for path, wanted in keys().items() if not reads_ledger(path)}))
-    write_ledger(collect(NOTEBOOKS), LEDGER)
+    readers = {path.relative_to(ROOT).with_suffix("").as_posix() for path in sources() if reads_ledger(path)}
+    write_ledger((record for record in collect(NOTEBOOKS) if record["page"] not in readers), LEDGER)
     execute(stage({path: wanted for path, wanted in keys().items() if reads_ledger(path)}))
+    for record in collect(NOTEBOOKS):
+        if record["page"] in readers:
+            (NOTEBOOKS / record["page"]).with_suffix(".ipynb").unlink()
+            raise BuildError(f"{record['page']} reads the ledger and makes claim {record['id']}: no page can do both")
     shutil.rmtree(STAGE, ignore_errors=True)
 
 
@@ -197,6 +231,9 @@ def site() -> None:
                 f"{path.relative_to(ROOT)} is not executed as it stands: `python tools/book.py run` does it"
             )
         cache.cache_notebook_file(place(path), uri=str(path), check_validity=False, overwrite=True)
+    if not LEDGER.is_file() or read_ledger(LEDGER) != collect(NOTEBOOKS):
+        raise BuildError("the ledger is not that of the executed pages: `python tools/book.py run` writes it")
+    shutil.rmtree(HTML, ignore_errors=True)
     jupyter_book = Path(sys.executable).with_name("jupyter-book")
     command = [str(jupyter_book), "build", "--all", "-W", "-n", "--keep-going", str(ROOT)]
     built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

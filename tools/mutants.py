@@ -4,8 +4,8 @@
 
 One mutant at a time: every public function of `theory` scaled by 1.2, every one of `nets` and `measure` by 1.1 (for an
 initializer: its σ, and again with a σ that differs from network to network), descent with a step 1.1 times as long. A
-claim must fall to at least one mutant of `theory`, and to at least one of what it observes (`nets`, `measure`,
-`train`). A claim that survives either group cannot fail there: exit 1.
+claim must fall to at least one mutant of `theory` (effects rest on none), and to at least one of what it observes
+(`nets`, `measure`, `train`). A claim that survives either group cannot fail there: exit 1.
 """
 
 import argparse
@@ -75,12 +75,12 @@ def longer_steps(descent: Callable, factor: float, loss: Callable, *args: Any, *
     return descent(lambda w: factor * loss(w), *args, **kwargs)
 
 
-def verdicts(page: Path, strict: bool = False) -> dict[str, str]:
-    """Run a page's code in this process and return each claim's verdict; a cell that raises leaves its claims out."""
-    found: dict[str, str] = {}
+def records(page: Path, strict: bool = False) -> dict[str, Record]:
+    """Run a page's code in this process and return its claims' records; a cell that raises leaves its claims out."""
+    found: dict[str, Record] = {}
 
     def keep(record: Record, line: str, failure: str | None = None) -> Record:
-        found[record.id] = record.verdict
+        found[record.id] = record
         return record
 
     for module in (algebra, comparison, prediction):
@@ -96,7 +96,7 @@ def verdicts(page: Path, strict: bool = False) -> dict[str, str]:
 
 def survey(page: Path) -> bool:
     """Print which mutants each claim of a page falls to, and return whether every claim can fail."""
-    healthy = verdicts(page, strict=True)
+    healthy = records(page, strict=True)
     text = page.read_text(encoding="utf-8")
     fell: dict[str, list[tuple[str, str]]] = {claim: [] for claim in healthy}
     for room, name, broken in mutants():
@@ -105,18 +105,20 @@ def survey(page: Path) -> bool:
         module = importlib.import_module(f"signalprop.{room}")
         original = getattr(module, name)
         setattr(module, name, broken)
-        sick = verdicts(page)
+        sick = records(page)
         setattr(module, name, original)
-        for claim, verdict in healthy.items():
-            if sick.get(claim) != verdict:
+        for claim, record in healthy.items():
+            if claim not in sick or sick[claim].verdict != record.verdict:
                 fell[claim].append((room, name))
     good = True
     for claim, killers in fell.items():
         groups = {"theory": [n for room, n in killers if room == "theory"]}
         groups["observation"] = [f"{room}.{n}" for room, n in killers if room != "theory"]
+        if healthy[claim].kind == "effect":
+            del groups["theory"]
         missing = [group for group, names in groups.items() if not names]
         good &= not missing
-        print(f"{'✗' if missing else '✓'} {claim:32s} {', '.join(groups['theory'] + groups['observation'])}", end="")
+        print(f"{'✗' if missing else '✓'} {claim:32s} {', '.join(sum(groups.values(), []))}", end="")
         print(f"   SURVIVES every mutant of {' and '.join(missing)}" if missing else "")
     return good
 
