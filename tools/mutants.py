@@ -111,14 +111,15 @@ def survey(page: Path) -> bool:
             if claim not in sick or sick[claim].verdict != record.verdict:
                 fell[claim].append((room, name))
     good = True
-    for claim, killers in fell.items():
-        groups = {"theory": [n for room, n in killers if room == "theory"]}
-        groups["observation"] = [f"{room}.{n}" for room, n in killers if room != "theory"]
+    for claim, mutants_felt in fell.items():
+        groups = {"theory": [n for room, n in mutants_felt if room == "theory"]}
+        groups["observation"] = [f"{room}.{n}" for room, n in mutants_felt if room != "theory"]
         if healthy[claim].kind == "effect":
             del groups["theory"]
         missing = [group for group, names in groups.items() if not names]
         good &= not missing
-        print(f"{'✗' if missing else '✓'} {claim:32s} {', '.join(sum(groups.values(), []))}", end="")
+        killers = ", ".join(name for names in groups.values() for name in names)
+        print(f"{'✗' if missing else '✓'} {claim:32s} {killers}", end="")
         print(f"   SURVIVES every mutant of {' and '.join(missing)}" if missing else "")
     return good
 
