@@ -3,8 +3,8 @@
     python tools/mutants.py [PAGE.md ...]
 
 One mutant at a time: every public function of `theory` scaled by 1.2, every one of `nets` and `measure` by 1.1 (for an
-initializer: its σ, and again with a σ that differs from network to network), descent with a step 1.1 times as long. A
-claim must fall to at least one mutant of `theory` (effects rest on none), and to at least one of what it observes
+initializer: its σ, then a σ that differs from network to network, then one row too large), descent with a step 1.1
+times as long. A claim must fall to at least one mutant of `theory` (effects rest on none), and to at least one of what it observes
 (`nets`, `measure`, `train`). A claim that survives either group cannot fail there: exit 1.
 """
 
@@ -49,6 +49,11 @@ def uneven(weights: list[Tensor]) -> list[Tensor]:
     return [weight * (1.1**powers).view(-1, *[1] * (weight.ndim - 1)) for weight in weights]
 
 
+def one_loud_row(weights: list[Tensor]) -> list[Tensor]:
+    """Return the weights [networks, rows, ...] with the first row of every matrix five times as large."""
+    return [torch.cat([5 * weight[:, :1], weight[:, 1:]], 1) for weight in weights]
+
+
 def mutants() -> Iterator[tuple[str, str, Callable]]:
     """Yield room, name and broken version of every public function."""
     for room, factor in ROOMS.items():
@@ -61,8 +66,10 @@ def mutants() -> Iterator[tuple[str, str, Callable]]:
                 yield room, name, functools.partial(longer_steps, function, factor)
             else:
                 yield room, name, functools.partial(with_result, function, lambda value, x=factor: scaled(value, x))
-            if name.startswith("random_"):  # one σ for all networks leaves the variance of a logarithm as it was
+            if name.startswith("random_"):
+                # one σ for all leaves the variance of a logarithm as it was, and a condition number too
                 yield room, name, functools.partial(with_result, function, uneven)
+                yield room, name, functools.partial(with_result, function, one_loud_row)
 
 
 def with_result(function: Callable, change: Callable, *args: Any, **kwargs: Any) -> Any:
