@@ -3,9 +3,9 @@
     python tools/mutants.py [PAGE.md ...]
 
 One mutant at a time: every public function of `theory` scaled by 1.2, every one of `nets` and `measure` by 1.1 (for an
-initializer: its σ, then a σ that differs from network to network, then one row too large), descent with a step 1.1
-times as long. A claim must fall to at least one mutant of `theory` (effects rest on none), and to at least one of what it observes
-(`nets`, `measure`, `train`). A claim that survives either group cannot fail there: exit 1.
+initializer: its σ, then a σ that differs from network to network, then one row too large), descent with a 10 % longer
+step. A claim must fall to at least one mutant of `theory` (effects rest on none), and to at least one of what it
+observes (`nets`, `measure`, `train`). A claim that survives either group cannot fail there: exit 1.
 """
 
 import argparse

@@ -7,7 +7,7 @@ from scipy import stats
 from torch import Tensor
 
 from signalprop.claims import gates
-from signalprop.claims.record import Record, check_names, not_run, number, settle
+from signalprop.claims.record import Record, check_names, not_run, settle
 from signalprop.profiles import PROFILES, profile
 
 MIN_PAIRS = 8
@@ -94,8 +94,8 @@ def effect(
     }
     record = Record(id, "effect", statement, verdict, source, equation, cases=[case], profiles=profiles)
     line = (
-        f"{verdict}: difference {number(mean)}, 99.9 % bounds [{number(lower)}, {number(upper)}] against a margin of "
-        f"{number(margin)} ({pairs} pairs)"
+        f"{verdict}: difference {mean:.3g}, one-sided 99.9 % bounds [{lower:.3g}, {upper:.3g}] against a margin of "
+        f"{margin:.3g} ({pairs} pairs)"
     )
     failure = None if verdict == expect else f"  the page says “{expect}”, the runs say “{verdict}”\n  {line}"
     return settle(record, line, failure)
