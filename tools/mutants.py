@@ -2,10 +2,11 @@
 
     python tools/mutants.py [PAGE.md ...]
 
-One mutant at a time: every public function of `theory` scaled by 1.2, every one of `nets` and `measure` by 1.1 (for an
-initializer: its σ, then a σ that differs from network to network, then one row too large), descent with a 10 % longer
-step. A claim must fall to at least one mutant of `theory` (effects rest on none), and to at least one of what it
-observes (`nets`, `measure`, `train`). A claim that survives either group cannot fail there: exit 1.
+One mutant at a time: every public function of `theory` scaled by 1.2, every one of `nets` and `measure` by 1.1 (for
+an initializer: its σ; then a σ that differs from network to network, one row too large, weights near the identity),
+descent with a 10 % longer step. A claim must fall to at least one mutant of `theory` (effects rest on none), and to at
+least one of what it observes (`nets`, `measure`, `train`). A claim that survives either group cannot fail there, and
+the exit status is 1.
 """
 
 import argparse
@@ -54,6 +55,11 @@ def one_loud_row(weights: list[Tensor]) -> list[Tensor]:
     return [torch.cat([5 * weight[:, :1], weight[:, 1:]], 1) for weight in weights]
 
 
+def near_identity(weights: list[Tensor]) -> list[Tensor]:
+    """Return the weights [networks, rows, columns] added, at a tenth, to the identity."""
+    return [torch.eye(*weight.shape[1:]) + weight / 10 for weight in weights]
+
+
 def mutants() -> Iterator[tuple[str, str, Callable]]:
     """Yield room, name and broken version of every public function."""
     for room, factor in ROOMS.items():
@@ -67,9 +73,9 @@ def mutants() -> Iterator[tuple[str, str, Callable]]:
             else:
                 yield room, name, functools.partial(with_result, function, lambda value, x=factor: scaled(value, x))
             if name.startswith("random_"):
-                # one σ for all leaves the variance of a logarithm as it was, and a condition number too
-                yield room, name, functools.partial(with_result, function, uneven)
-                yield room, name, functools.partial(with_result, function, one_loud_row)
+                # one σ for all leaves the variance of a logarithm as it was, a condition number, and most effects
+                for change in (uneven, one_loud_row, near_identity):
+                    yield room, name, functools.partial(with_result, function, change)
 
 
 def with_result(function: Callable, change: Callable, *args: Any, **kwargs: Any) -> Any:
