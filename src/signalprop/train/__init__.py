@@ -1,5 +1,6 @@
-"""Observe: descent on losses, from the smallest one up."""
+"""Observe: descent on losses, from the smallest one up to networks on data."""
 
 from signalprop.train.descent import Descent, gradient_descent
+from signalprop.train.loop import History, evaluate, fit
 
-__all__ = ["Descent", "gradient_descent"]
+__all__ = ["Descent", "History", "evaluate", "fit", "gradient_descent"]
