@@ -3,8 +3,9 @@
     python tools/mutants.py [PAGE.md ...]
 
 One mutant at a time: every public function of `theory` scaled by 1.2, every one of `nets` and `measure` by 1.1 (for
-an initializer: its σ; then a σ that differs from network to network, one row too large, weights near the identity),
-descent with a 10 % longer step. A claim must fall to at least one mutant of `theory` (effects rest on none), and to at
+an initializer and a network: the σ of its weights; then a σ that differs from network to network, one row too large,
+weights near the identity; for a table: from row to row), descent with a 10 % longer step, training that stops after
+one. A claim must fall to at least one mutant of `theory` (effects rest on none), and to at
 least one of what it observes (`nets`, `measure`, `train`). A claim that survives either group cannot fail there, and
 the exit status is 1.
 """
@@ -23,8 +24,10 @@ from typing import Any
 import jupytext
 import matplotlib as mpl
 import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from signalprop.claims import algebra, comparison, prediction
 from signalprop.claims.record import Record
@@ -39,6 +42,13 @@ def scaled(value: Any, factor: float) -> Any:
         return value * factor
     if isinstance(value, list | tuple):
         return type(value)(scaled(entry, factor) for entry in value)
+    if isinstance(value, pd.DataFrame):
+        return value.mul(factor ** np.arange(len(value)), axis=0)
+    if isinstance(value, nn.Module):
+        with torch.no_grad():
+            for weight in value.parameters():
+                weight.mul_(factor)
+        return value
     if is_dataclass(value):
         return replace(value, **{f.name: scaled(getattr(value, f.name), factor) for f in fields(value)})
     return value
@@ -66,10 +76,12 @@ def mutants() -> Iterator[tuple[str, str, Callable]]:
         module = importlib.import_module(f"signalprop.{room}")
         for name in module.__all__:
             function = getattr(module, name)
-            if isinstance(function, type):
+            if isinstance(function, type) and not issubclass(function, nn.Module):
                 continue
             if name == "gradient_descent":
                 yield room, name, functools.partial(longer_steps, function, factor)
+            elif name == "fit":
+                yield room, name, functools.partial(one_step, function)
             else:
                 yield room, name, functools.partial(with_result, function, lambda value, x=factor: scaled(value, x))
             if name.startswith("random_"):
@@ -86,6 +98,11 @@ def with_result(function: Callable, change: Callable, *args: Any, **kwargs: Any)
 def longer_steps(descent: Callable, factor: float, loss: Callable, *args: Any, **kwargs: Any) -> Any:
     """Descend on a loss that is steeper by this factor."""
     return descent(lambda w: factor * loss(w), *args, **kwargs)
+
+
+def one_step(fit: Callable, *args: Any, **kwargs: Any) -> Any:
+    """Train for a single step."""
+    return fit(*args, **{**kwargs, "steps": 1})
 
 
 def records(page: Path, strict: bool = False) -> dict[str, Record]:

@@ -98,3 +98,33 @@ def test_slopes_of_a_kinked_activation():
     net = nn.Sequential(Elementwise(torch.relu), nn.Linear(4, 1))
     profile = signal_profile(net, torch.tensor([[-1.0, 2.0, 3.0, -4.0]]), torch.sum)
     assert profile.loc["0", "slope"] == 0.5
+
+
+def test_an_activation_may_be_a_module(x):
+    nets = [
+        MLP([5, 7, 3], act, bias=False, scheme="lecun", gain=1.0, generator=stream("tests", "module")).double()
+        for act in (nn.Tanh(), torch.tanh)
+    ]
+    a, b = (signal_profile(net, x, loss_fn) for net in nets)
+    assert a.equals(b)
+
+
+def test_an_output_changed_in_place_is_refused(x):
+    net = nn.Sequential(nn.Linear(5, 4), nn.ReLU(inplace=True), nn.Linear(4, 2)).double()
+    with pytest.raises(ValueError, match="output of 0 was changed in place"):
+        signal_profile(net, x, loss_fn)
+
+
+def test_frozen_weights_have_no_gradient(net, x):
+    net.layer2.weight.requires_grad_(False)
+    profile = signal_profile(net, x, loss_fn)
+    assert profile["weight_gradient"].notna().tolist() == [True, False, False, False, True]
+    assert profile["gradient"].notna().all()
+
+
+def test_the_input_is_not_touched():
+    net = nn.Sequential(nn.Hardtanh(inplace=True), nn.Linear(3, 2))
+    x = torch.tensor([[2.0, 0.5, -3.0]])
+    with pytest.raises((ValueError, RuntimeError)):
+        signal_profile(net, x, torch.sum)
+    assert x.tolist() == [[2.0, 0.5, -3.0]]

@@ -44,6 +44,8 @@ def test_the_global_generator_is_left_alone():
     [
         (nn.Linear(2, 2), "glorot", 1.0, "no scheme 'glorot'; known: lecun"),
         (nn.Linear(2, 2), "lecun", 0.0, "gain must be positive"),
+        (nn.Linear(2, 2), "lecun", float("inf"), "gain must be positive and finite"),
+        (nn.Sequential(nn.Linear(2, 2), nn.Conv1d(1, 1, 1)), "lecun", 1.0, "1.weight belongs to no linear layer"),
         (nn.Tanh(), "lecun", 1.0, "Tanh has no linear layer"),
     ],
 )

@@ -66,12 +66,31 @@ def test_divergence_is_a_result(data):
     assert history.loss.isfinite().all()
 
 
+def test_divergence_in_the_last_step_is_noticed(data):
+    assert run(linear(), data, steps=1, lr=float("inf")).diverged
+
+
+def test_the_loss_must_be_one_number(data):
+    with pytest.raises(ValueError, match=r"shape \[32\]; it must return one number"):
+        run(linear(), data, loss_fn=lambda scores, labels: scores.sum(1))
+
+
+def test_evaluation_keeps_the_modes_of_the_parts():
+    net = nn.Sequential(nn.BatchNorm1d(3).eval(), nn.Identity())
+    with pytest.raises(RuntimeError):
+        evaluate(net, torch.zeros(2, 4), torch.tensor([0, 1]))
+    assert [part.training for part in net.modules()] == [True, False, True]
+
+
 def test_what_the_optimizer_does_not_hold_stays(data):
     net = nn.Sequential(nn.Linear(64, 8), nn.Linear(8, 10))
     frozen = net[0].weight.detach().clone()
     optimizer = torch.optim.SGD(net[1].parameters(), lr=0.1)
     fit(net, data, optimizer, steps=3, batch=32, generator=stream("tests", "frozen"))
     assert torch.equal(net[0].weight, frozen)
+    once = net[0].weight.grad.clone()
+    fit(net, data, torch.optim.SGD(net[1].parameters(), lr=0.0), steps=1, batch=32, generator=stream("tests", "frozen"))
+    assert net[0].weight.grad.norm() < 3 * once.norm()  # gradients of earlier steps are not added up
 
 
 def test_one_stream_gives_one_run(data):

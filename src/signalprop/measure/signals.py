@@ -17,7 +17,8 @@ def signal_profile(
 ) -> pd.DataFrame:
     r"""Run `module` forward and back once, and return one row for every innermost module, in the order of the calls.
 
-    The module is left as it was: its hooks are removed, also after an exception, and no ``.grad`` is touched.
+    Its hooks are removed, also after an exception, and no ``.grad`` is touched. Buffers are those of the forward pass:
+    in training mode the running statistics of a batch normalization move on.
 
     Parameters
     ----------
@@ -31,19 +32,20 @@ def signal_profile(
     Returns
     -------
     DataFrame
-        Indexed by the qualified name of the module (``layer1``, ``act1``, …), with float columns
+        Indexed by the qualified name of the module (``layer1``, ``act1``, …; one row a call), with float columns
 
         - ``second_moment``: mean of the squared outputs, over batch and units;
         - ``gradient``: mean of :math:`(\partial\,\mathrm{loss}/\partial\,\mathrm{output})^2`, over batch and units;
         - ``slope``: mean of :math:`\varphi'^2` over batch and units, where the module is an `Elementwise` activation,
           else NaN;
         - ``weight``, ``weight_gradient``: mean square of the weights and of the loss's gradient with respect to them,
-          where the module has a ``weight``, else NaN.
+          where the module has a ``weight`` that is not frozen, else NaN.
 
     Raises
     ------
     ValueError
-        If the loss is not a scalar, or does not depend on what the module computed.
+        If the loss is not a scalar, or does not depend on what the module computed; if an output was changed in place
+        by a later module.
 
     Examples
     --------
@@ -55,19 +57,26 @@ def signal_profile(
     [0.0, 1.0, 1.0]
     """
     calls: list[tuple[str, nn.Module, Tensor]] = []
+    versions: list[int] = []
     rows: list[dict[str, float]] = []
 
     def keep(name: str, layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         calls.append((name, layer, output))
+        versions.append(output._version)
         rows.append({"second_moment": _mean_square(output), "slope": _slope(layer, inputs[0])})
 
     with torch.enable_grad(), _hooked(module, keep):
-        loss = loss_fn(module(x.detach().requires_grad_()))
+        loss = loss_fn(module(x.detach().clone().requires_grad_()))
     if loss.numel() != 1:
         raise ValueError(f"loss_fn returned shape {list(loss.shape)}; it must return one number, such as a mean")
+    for (name, _, output), version in zip(calls, versions, strict=True):
+        if output._version != version:
+            raise ValueError(
+                f"the output of {name} was changed in place afterwards; use inplace=False in what follows it"
+            )
     outputs = [output for _, _, output in calls]
     candidates = ((name, getattr(layer, "weight", None)) for name, layer, _ in calls)
-    weights = {name: weight for name, weight in candidates if isinstance(weight, Tensor)}
+    weights = {name: weight for name, weight in candidates if isinstance(weight, Tensor) and weight.requires_grad}
     try:
         gradients = torch.autograd.grad(loss, [*outputs, *weights.values()])
     except RuntimeError as error:
@@ -89,14 +98,22 @@ def _hooked(module: nn.Module, keep: Callable[[str, nn.Module, Any, Tensor], Non
     """Call `keep` after every innermost module, and remove the hooks at the end, whatever happens."""
     handles = [
         layer.register_forward_hook(lambda layer, inputs, output, name=name: keep(name, layer, inputs, output))
-        for name, layer in module.named_modules()
-        if not any(layer.children())
+        for name, layer in _innermost(module)
     ]
     try:
         yield
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _innermost(module: nn.Module, name: str = "") -> Iterator[tuple[str, nn.Module]]:
+    """Yield the modules without children, by qualified name; an activation that is a module belongs to its wrapper."""
+    children = [] if isinstance(module, Elementwise) else list(module.named_children())
+    if not children:
+        yield name, module
+    for child, layer in children:
+        yield from _innermost(layer, f"{name}.{child}" if name else child)
 
 
 def _mean_square(values: Tensor) -> float:

@@ -1,5 +1,6 @@
 """Initializers: one function that fills the weights of a network in place, by the name of a scheme."""
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -24,7 +25,8 @@ def initialize_(module: nn.Module, scheme: str, *, generator: Generator, gain: f
     Raises
     ------
     ValueError
-        If the scheme is unknown, the gain not positive, or there is no linear layer.
+        If the scheme is unknown, the gain not positive and finite, or there is no linear layer, or a matrix of another
+        kind of layer.
 
     Examples
     --------
@@ -36,11 +38,14 @@ def initialize_(module: nn.Module, scheme: str, *, generator: Generator, gain: f
     """
     if scheme not in _SCHEMES:
         raise ValueError(f"there is no scheme {scheme!r}; known: {', '.join(_SCHEMES)}")
-    if not gain > 0:
-        raise ValueError(f"gain must be positive, got {gain:g}")
+    if not 0 < gain < math.inf:
+        raise ValueError(f"gain must be positive and finite, got {gain:g}")
     layers = [layer for layer in module.modules() if isinstance(layer, nn.Linear)]
     if not layers:
         raise ValueError(f"{type(module).__name__} has no linear layer to initialize")
+    known = {id(layer.weight) for layer in layers}
+    if other := [name for name, weight in module.named_parameters() if weight.ndim > 1 and id(weight) not in known]:
+        raise ValueError(f"{other[0]} belongs to no linear layer, and only those can be initialized; nothing was drawn")
     with torch.no_grad():
         for layer in layers:
             _SCHEMES[scheme](layer.weight, gain, generator)

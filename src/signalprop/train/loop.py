@@ -18,10 +18,9 @@ class History:
     Attributes
     ----------
     loss
-        Loss on its mini-batch before each step, shape [steps taken], float64 on the CPU.
+        Loss on its mini-batch before each step, shape [steps], float64 on the CPU; finite ones only.
     diverged
-        Whether the loss left the finite numbers. The run ended there, before the step, and `loss` holds what came
-        before.
+        Whether the loss left the finite numbers, which ends the run; or a weight did in the last step.
     """
 
     loss: Float[Tensor, " steps"]
@@ -47,7 +46,7 @@ def fit(
     data
         As from `load_data`.
     optimizer
-        Of the parameters to be trained; what it does not hold stays frozen.
+        Of the parameters to be trained; what it does not hold stays frozen. One whose step needs no closure.
     steps
         Number of steps. Divergence ends the run early and is a result, not an error.
     batch
@@ -61,7 +60,7 @@ def fit(
     Raises
     ------
     ValueError
-        If a batch is empty or larger than the training part.
+        If a batch is empty or larger than the training part, or the loss is not a scalar.
 
     Examples
     --------
@@ -82,13 +81,16 @@ def fit(
     for _ in range(steps):
         chosen = next(order).to(data.train_x.device)
         loss = loss_fn(module(data.train_x[chosen]), data.train_y[chosen])
+        if loss.numel() != 1:
+            raise ValueError(f"loss_fn returned shape {list(loss.shape)}; it must return one number, such as a mean")
         if not loss.isfinite():
             return History(torch.tensor(losses, dtype=torch.float64), diverged=True)
         losses.append(loss.item())
-        optimizer.zero_grad()
+        module.zero_grad()
         loss.backward()
         optimizer.step()
-    return History(torch.tensor(losses, dtype=torch.float64), diverged=False)
+    diverged = not all(weight.isfinite().all() for weight in module.parameters())
+    return History(torch.tensor(losses, dtype=torch.float64), diverged)
 
 
 def evaluate(
@@ -107,12 +109,16 @@ def evaluate(
     >>> f"{loss:.4f} {accuracy:.4f}"
     '0.6931 0.6667'
     """
-    was_training = module.training
+    modes = {part: part.training for part in module.modules()}
     module.eval()
-    with torch.no_grad():
-        output = module(x)
-    module.train(was_training)
-    return loss_fn(output, y).item(), (output.argmax(1) == y).double().mean().item()
+    try:
+        with torch.no_grad():
+            output = module(x)
+            loss = loss_fn(output, y).item()
+    finally:
+        for part, training in modes.items():
+            part.training = training
+    return loss, (output.argmax(1) == y).double().mean().item()
 
 
 def _batches(examples: int, batch: int, generator: Generator) -> Iterator[Tensor]:
