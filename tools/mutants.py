@@ -65,8 +65,14 @@ def one_loud_row(weights: list[Tensor]) -> list[Tensor]:
     return [torch.cat([5 * weight[:, :1], weight[:, 1:]], 1) for weight in weights]
 
 
-def near_identity(weights: list[Tensor]) -> list[Tensor]:
-    """Return the weights [networks, rows, columns] added, at a tenth, to the identity."""
+def near_identity(weights: list[Tensor] | nn.Module) -> list[Tensor] | nn.Module:
+    """Return weights [networks, rows, columns] added, at a tenth, to the identity; of a network, its square ones."""
+    if isinstance(weights, nn.Module):
+        with torch.no_grad():
+            for weight in weights.parameters():
+                if weight.ndim == 2 and len(weight) == len(weight.T):
+                    weight.copy_(torch.eye(len(weight)) + weight / 10)
+        return weights
     return [torch.eye(*weight.shape[1:]) + weight / 10 for weight in weights]
 
 
@@ -88,6 +94,8 @@ def mutants() -> Iterator[tuple[str, str, Callable]]:
                 # one σ for all leaves the variance of a logarithm as it was, a condition number, and most effects
                 for change in (uneven, one_loud_row, near_identity):
                     yield room, name, functools.partial(with_result, function, change)
+            if isinstance(function, type):
+                yield room, name, functools.partial(with_result, function, near_identity)
 
 
 def with_result(function: Callable, change: Callable, *args: Any, **kwargs: Any) -> Any:

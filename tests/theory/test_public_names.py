@@ -1,0 +1,21 @@
+"""What every public function of the theory owes its reader."""
+
+import inspect
+
+import pytest
+
+from signalprop import theory
+
+FUNCTIONS = [name for name in theory.__all__ if inspect.isfunction(getattr(theory, name))]
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_it_has_an_example_that_is_run(name):
+    assert ">>>" in inspect.getdoc(getattr(theory, name))
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_it_says_what_it_raises(name):
+    takes_any_tensor = {"chain_gradient", "linear_chain_gradients", "tied_gradient"}
+    text = inspect.getdoc(getattr(theory, name))
+    assert name in takes_any_tensor or "Raises" in text or "arguments as `" in text
