@@ -1,5 +1,6 @@
 """Predict: pure functions over float64 that import nothing else of this package."""
 
+from signalprop.theory.activations import ACTIVATIONS, Activation, activation, leaky_relu
 from signalprop.theory.condition_number import balanced_chain_eigenvalues, gaussian_log_condition, quadratic_steps
 from signalprop.theory.finite_width import (
     dead_probability,
@@ -9,7 +10,16 @@ from signalprop.theory.finite_width import (
     mean_norm_growth,
     relative_second_moment,
 )
+from signalprop.theory.gaussian import correlated_expectation, gaussian_expectation
 from signalprop.theory.linear_chain import linear_chain_gradients
+from signalprop.theory.mean_field import (
+    chi1,
+    chi_q,
+    mean_activation,
+    second_moment,
+    slope_second_moment,
+    variance_map,
+)
 from signalprop.theory.scalar_chain import (
     basin,
     chain_gradient,
@@ -25,25 +35,37 @@ from signalprop.theory.scalar_chain import (
 )
 
 __all__ = [
+    "ACTIVATIONS",
+    "Activation",
+    "activation",
     "balanced_chain_eigenvalues",
     "basin",
     "chain_gradient",
+    "chi1",
+    "chi_q",
+    "correlated_expectation",
     "crossing_step",
     "dead_probability",
     "descent_steps",
     "descent_time",
     "flat_interval",
+    "gaussian_expectation",
     "gaussian_log_condition",
     "jacobian_entry_kurtosis",
+    "leaky_relu",
     "linear_chain_gradients",
     "log_norm_asymptote",
     "log_norm_law",
+    "mean_activation",
     "mean_norm_growth",
     "quadratic_steps",
     "relative_second_moment",
     "scalar_log_law",
+    "second_moment",
+    "slope_second_moment",
     "stable_step",
     "steepest_interior_point",
     "tied_curvature",
     "tied_gradient",
+    "variance_map",
 ]
