@@ -10,7 +10,8 @@ from signalprop.theory.finite_width import (
     mean_norm_growth,
     relative_second_moment,
 )
-from signalprop.theory.gaussian import correlated_expectation, gaussian_expectation
+from signalprop.theory.fixed_points import FixedPoint, critical_point, fixed_point, fixed_points, half_stable_point
+from signalprop.theory.gaussian import QuadratureError, correlated_expectation, gaussian_expectation
 from signalprop.theory.linear_chain import linear_chain_gradients
 from signalprop.theory.mean_field import (
     chi1,
@@ -37,6 +38,8 @@ from signalprop.theory.scalar_chain import (
 __all__ = [
     "ACTIVATIONS",
     "Activation",
+    "FixedPoint",
+    "QuadratureError",
     "activation",
     "balanced_chain_eigenvalues",
     "basin",
@@ -44,13 +47,17 @@ __all__ = [
     "chi1",
     "chi_q",
     "correlated_expectation",
+    "critical_point",
     "crossing_step",
     "dead_probability",
     "descent_steps",
     "descent_time",
+    "fixed_point",
+    "fixed_points",
     "flat_interval",
     "gaussian_expectation",
     "gaussian_log_condition",
+    "half_stable_point",
     "jacobian_entry_kurtosis",
     "leaky_relu",
     "linear_chain_gradients",

@@ -190,7 +190,8 @@ def _logistic(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _gelu_gate(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    return torch.special.ndtr(x), _density(x), -x * _density(x)
+    # torch.special.ndtr cancels in the left tail: no digit is right at −8
+    return torch.erfc(-x / math.sqrt(2)) / 2, _density(x), -x * _density(x)
 
 
 def _gelu_tanh_gate(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:

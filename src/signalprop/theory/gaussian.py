@@ -17,6 +17,11 @@ from torch import Tensor
 
 from signalprop.theory.activations import Elementwise
 
+
+class QuadratureError(ValueError):
+    """The panels do not converge: f oscillates or jumps too often, or its digits are noise."""
+
+
 REACH = 38.0  # standard deviations; beyond, the density leaves the range of float64
 
 
@@ -42,8 +47,9 @@ def gaussian_expectation(
     Raises
     ------
     ValueError
-        If q is negative or not finite; if f is not finite, or zero wherever the Gaussian reaches (a dead integrand); if
-        the panels do not converge, as for a function with noise in its digits.
+        If q is negative or not finite; if f is not finite, or zero wherever the Gaussian reaches (a dead integrand).
+    QuadratureError
+        If the panels do not converge, as for a function with noise in its digits; a ValueError too.
 
     Examples
     --------
@@ -126,6 +132,7 @@ def expectation_at_angle(
         _, magnitude, found = _expect(function, q.aminmax()[1].reshape(1), kinks)
         _refuse_dead(magnitude, q)
         features |= found
+        floor = 1e-20 * magnitude.item()  # in the end that of g
     marks = torch.tensor(sorted(features), dtype=torch.float64)
     root1, root2 = q1.sqrt(), q2.sqrt()
     scale = root1.reciprocal().clamp_max(1)
@@ -138,7 +145,7 @@ def expectation_at_angle(
         row = k[inside]
         mean, spread = root2[row] * c[row] * z[inside], root2[row] * s[row]
         result = weighted.clone()
-        result[inside] *= _shifted_expectation(g, mean, spread, marks)
+        result[inside] *= _shifted_expectation(g, mean, spread, marks, floor)
         return result
 
     reach = torch.asinh(REACH / scale)
@@ -168,7 +175,7 @@ def _expect(f: Elementwise, q: Tensor, kinks: tuple[float, ...]) -> tuple[Tensor
     return value, magnitude, found
 
 
-def _shifted_expectation(g: Elementwise, mean: Tensor, spread: Tensor, marks: Tensor) -> Tensor:
+def _shifted_expectation(g: Elementwise, mean: Tensor, spread: Tensor, marks: Tensor, floor: float) -> Tensor:
     """Return E g(mean + spread·z), [n]; t is centred where the argument of g is zero, if z can reach it."""
     scale = spread.reciprocal().clamp_max(1)
     centre = (-mean / spread).nan_to_num(0.0, REACH, -REACH).clamp(-REACH, REACH)
@@ -180,7 +187,7 @@ def _shifted_expectation(g: Elementwise, mean: Tensor, spread: Tensor, marks: Te
 
     low, high = ((sign * REACH - centre).div(scale).asinh() for sign in (-1, 1))
     marked = _to_t((marks - mean[:, None]) / spread[:, None] - centre[:, None], scale)
-    return _adaptive(integrand, _edges(low, high, marked, 8), 1e-12, 8192)[0]
+    return _adaptive(integrand, _edges(low, high, marked, 8), 1e-12, 8192, floor)[0]
 
 
 def _to_t(z: Tensor, scale: Tensor) -> Tensor:
@@ -196,11 +203,12 @@ def _edges(low: Tensor, high: Tensor, marks: Tensor, panels: int) -> Tensor:
 
 
 def _adaptive(
-    integrand: Callable[[Tensor, Tensor], Tensor], edges: Tensor, tolerance: float, rows: int
+    integrand: Callable[[Tensor, Tensor], Tensor], edges: Tensor, tolerance: float, rows: int, floor: float = 1e-280
 ) -> tuple[Tensor, Tensor, list[tuple[int, float]]]:
     """Return the integrals and their ∫|f| over panels [n, m + 1], and the first few rounds' midpoints of split panels.
 
     `integrand(owner, t)` takes the integral's number for each row of t; `rows` of t at a time keep the work in cache.
+    The tolerance is relative to ∫|f|, or to `floor` where that is less: in its far tail a function is mere noise.
     """
     count = len(edges)
     owner = torch.arange(count)[:, None].expand(count, edges.shape[1] - 1).reshape(-1)
@@ -220,7 +228,7 @@ def _adaptive(
             parts.append(torch.cat([y @ weights, (y.abs() @ weights[:, :1])], -1))
         kronrod, gauss, size = torch.cat(parts).unbind(-1) if parts else torch.zeros(3, 0, dtype=torch.float64)
         magnitude = settled.index_add(0, owner, size)
-        rough = (kronrod - gauss).abs() > tolerance * magnitude[owner]
+        rough = (kronrod - gauss).abs() > tolerance * magnitude[owner].clamp_min(floor)
         rough &= (b - a) > 1e-15 * torch.maximum(a.abs(), b.abs())
         total.index_add_(0, owner[~rough], kronrod[~rough])
         settled.index_add_(0, owner[~rough], size[~rough])
@@ -233,7 +241,7 @@ def _adaptive(
         if round_ < 4:
             splits += zip(owner.tolist(), middle.tolist(), strict=True)
         owner, a, b = owner.repeat(2), torch.cat([a, middle]), torch.cat([middle, b])
-    raise ValueError("the quadrature does not converge: f jumps too often, or its digits are noise")
+    raise QuadratureError("the quadrature does not converge: f oscillates or jumps too often, or its digits are noise")
 
 
 @cache
