@@ -2,6 +2,14 @@
 
 from signalprop.theory.activations import ACTIVATIONS, Activation, activation, leaky_relu
 from signalprop.theory.condition_number import balanced_chain_eigenvalues, gaussian_log_condition, quadratic_steps
+from signalprop.theory.correlation import (
+    correlation_fixed_point,
+    correlation_map,
+    critical_rate,
+    depth_scales,
+    gradient_correlation,
+    gradient_depth_scale,
+)
 from signalprop.theory.finite_width import (
     dead_probability,
     jacobian_entry_kurtosis,
@@ -11,6 +19,7 @@ from signalprop.theory.finite_width import (
     relative_second_moment,
 )
 from signalprop.theory.fixed_points import FixedPoint, critical_point, fixed_point, fixed_points, half_stable_point
+from signalprop.theory.gains import GainAudit, audit_gain, gain
 from signalprop.theory.gaussian import QuadratureError, correlated_expectation, gaussian_expectation
 from signalprop.theory.linear_chain import linear_chain_gradients
 from signalprop.theory.mean_field import (
@@ -21,6 +30,8 @@ from signalprop.theory.mean_field import (
     slope_second_moment,
     variance_map,
 )
+from signalprop.theory.normalization import batch_norm_gradient_growth
+from signalprop.theory.residual import batch_norm_residual_profile, residual_profile
 from signalprop.theory.scalar_chain import (
     basin,
     chain_gradient,
@@ -39,24 +50,35 @@ __all__ = [
     "ACTIVATIONS",
     "Activation",
     "FixedPoint",
+    "GainAudit",
     "QuadratureError",
     "activation",
+    "audit_gain",
     "balanced_chain_eigenvalues",
     "basin",
+    "batch_norm_gradient_growth",
+    "batch_norm_residual_profile",
     "chain_gradient",
     "chi1",
     "chi_q",
     "correlated_expectation",
+    "correlation_fixed_point",
+    "correlation_map",
     "critical_point",
+    "critical_rate",
     "crossing_step",
     "dead_probability",
+    "depth_scales",
     "descent_steps",
     "descent_time",
     "fixed_point",
     "fixed_points",
     "flat_interval",
+    "gain",
     "gaussian_expectation",
     "gaussian_log_condition",
+    "gradient_correlation",
+    "gradient_depth_scale",
     "half_stable_point",
     "jacobian_entry_kurtosis",
     "leaky_relu",
@@ -67,6 +89,7 @@ __all__ = [
     "mean_norm_growth",
     "quadratic_steps",
     "relative_second_moment",
+    "residual_profile",
     "scalar_log_law",
     "second_moment",
     "slope_second_moment",
