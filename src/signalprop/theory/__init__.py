@@ -19,7 +19,6 @@ from signalprop.theory.finite_width import (
     relative_second_moment,
 )
 from signalprop.theory.fixed_points import FixedPoint, critical_point, fixed_point, fixed_points, half_stable_point
-from signalprop.theory.gains import GainAudit, audit_gain, gain
 from signalprop.theory.gaussian import QuadratureError, correlated_expectation, gaussian_expectation
 from signalprop.theory.linear_chain import linear_chain_gradients
 from signalprop.theory.mean_field import (
@@ -30,8 +29,6 @@ from signalprop.theory.mean_field import (
     slope_second_moment,
     variance_map,
 )
-from signalprop.theory.normalization import batch_norm_gradient_growth
-from signalprop.theory.residual import batch_norm_residual_profile, residual_profile
 from signalprop.theory.scalar_chain import (
     basin,
     chain_gradient,
@@ -50,14 +47,10 @@ __all__ = [
     "ACTIVATIONS",
     "Activation",
     "FixedPoint",
-    "GainAudit",
     "QuadratureError",
     "activation",
-    "audit_gain",
     "balanced_chain_eigenvalues",
     "basin",
-    "batch_norm_gradient_growth",
-    "batch_norm_residual_profile",
     "chain_gradient",
     "chi1",
     "chi_q",
@@ -74,7 +67,6 @@ __all__ = [
     "fixed_point",
     "fixed_points",
     "flat_interval",
-    "gain",
     "gaussian_expectation",
     "gaussian_log_condition",
     "gradient_correlation",
@@ -89,7 +81,6 @@ __all__ = [
     "mean_norm_growth",
     "quadratic_steps",
     "relative_second_moment",
-    "residual_profile",
     "scalar_log_law",
     "second_moment",
     "slope_second_moment",

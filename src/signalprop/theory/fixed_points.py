@@ -6,7 +6,7 @@ more than 1e-12 of q between it and its neighbours, or touches it to within that
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal
 
@@ -15,7 +15,7 @@ from scipy import optimize
 
 from signalprop.theory.activations import Activation, ActivationLike, activation
 from signalprop.theory.gaussian import QuadratureError
-from signalprop.theory.mean_field import check_variances, chi1, chi_q, second_moment, slope_second_moment
+from signalprop.theory.mean_field import check_variances, chi_q, layer_moments, second_moment, slope_second_moment
 
 INFINITE = 1e60  # a variance at which an activation is its asymptotes to all digits
 _NOISE = 2e-14
@@ -73,10 +73,10 @@ def fixed_points(act: ActivationLike, sigma_w2: float, sigma_b2: float = 0.0) ->
     phi = _check(act, sigma_w2, sigma_b2)
 
     def growth(x: float) -> float:
-        return _growth(phi, sigma_w2, sigma_b2, torch.tensor([x], dtype=torch.float64)).item()
+        return _growth(phi, sigma_w2, sigma_b2, torch.tensor([x], dtype=torch.float64))[0].item()
 
     def tilt(x: float) -> float:
-        return _tilt(phi, sigma_w2, sigma_b2, torch.tensor([x], dtype=torch.float64)).item()
+        return _growth(phi, sigma_w2, sigma_b2, torch.tensor([x], dtype=torch.float64))[1].item()
 
     x, curve, tilts = _scan(phi, sigma_w2, sigma_b2)
     extremes = [(e, growth(e)) for e in _sign_changes(tilt, x, tilts, 1e-12)]
@@ -89,9 +89,8 @@ def fixed_points(act: ActivationLike, sigma_w2: float, sigma_b2: float = 0.0) ->
     if sigma_b2 == 0 and _at_zero(phi) == 0:
         found.append(_record(phi, sigma_w2, 0.0, "stable" if clear[0][1] < 0 else "unstable"))
     for e in _sign_changes(growth, [x for x, _ in clear], [g for _, g in clear], _NOISE):
-        q = math.exp(e)
-        slope = chi_q(phi, q, sigma_w2).item()
-        found.append(_record(phi, sigma_w2, q, "stable" if abs(slope) < 1 else "unstable"))
+        point = _record(phi, sigma_w2, math.exp(e), "stable")
+        found.append(point if abs(point.chi_q) < 1 else replace(point, stability="unstable"))
     if clear[-1][1] > 0:
         found.append(_record(phi, sigma_w2, math.inf, "stable"))
     return sorted(found, key=lambda point: point.q)
@@ -209,14 +208,11 @@ def _half_stable(phi: Activation) -> list[float]:
 
 
 def _growth(phi: Activation, sigma_w2: float, sigma_b2: float, x: torch.Tensor) -> torch.Tensor:
-    """Return what the map adds to q, relative to it, at ln q = x."""
+    """Return what the map adds to q relative to it, and the derivative of that, [2, n], at ln q = x [n]."""
     q = x.exp()
-    return (sigma_w2 * second_moment(phi, q) + sigma_b2) / q - 1
-
-
-def _tilt(phi: Activation, sigma_w2: float, sigma_b2: float, x: torch.Tensor) -> torch.Tensor:
-    """Return the derivative of `_growth`."""
-    return chi_q(phi, x.exp(), sigma_w2) - 1 - _growth(phi, sigma_w2, sigma_b2, x)
+    square, _, tilt = layer_moments(phi, q)
+    relative = (sigma_w2 * square + sigma_b2) / q
+    return torch.stack([relative - 1, sigma_w2 * tilt - relative])
 
 
 def _scan(phi: Activation, sigma_w2: float, sigma_b2: float) -> tuple[list[float], list[float], list[float]]:
@@ -225,7 +221,7 @@ def _scan(phi: Activation, sigma_w2: float, sigma_b2: float) -> tuple[list[float
     columns: list[torch.Tensor] = []
     for x in torch.cat(decades).to(torch.float64).mul(math.log(10)).split(40):
         try:
-            columns.append(torch.stack([x, _growth(phi, sigma_w2, sigma_b2, x), _tilt(phi, sigma_w2, sigma_b2, x)]))
+            columns.append(torch.cat([x[None], _growth(phi, sigma_w2, sigma_b2, x)]))
         except QuadratureError:
             if not columns or columns[-1][1, -1] > 0:
                 raise
@@ -257,8 +253,8 @@ def _sign_changes(f: Callable[[float], float], x: Sequence[float], y: Sequence[f
 def _record(
     phi: Activation, sigma_w2: float, q: float, stability: Literal["stable", "unstable", "half-stable", "neutral"]
 ) -> FixedPoint:
-    at = min(q, INFINITE)
-    return FixedPoint(q, chi_q(phi, at, sigma_w2).item(), chi1(phi, at, sigma_w2).item(), stability)
+    _, slope_square, tilt = layer_moments(phi, torch.tensor(min(q, INFINITE), dtype=torch.float64))
+    return FixedPoint(q, sigma_w2 * tilt.item(), sigma_w2 * slope_square.item(), stability)
 
 
 def _at_zero(phi: Activation) -> float:

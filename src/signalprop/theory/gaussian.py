@@ -62,6 +62,20 @@ def gaussian_expectation(
     return value.reshape(variance.shape)
 
 
+def expectation_or_zero(
+    f: Elementwise, q: Float[Tensor, "*shape"], kinks: tuple[float, ...]
+) -> Float[Tensor, "*shape"]:
+    """Return `gaussian_expectation`, or 0 where the integrand is dead.
+
+    Examples
+    --------
+    >>> tail = lambda x: torch.relu(x - 100)
+    >>> expectation_or_zero(tail, torch.tensor([1.0]), (100.0,))
+    tensor([0.], dtype=torch.float64)
+    """
+    return _expect(f, _variance(q).reshape(-1), kinks)[0].reshape(q.shape)
+
+
 def correlated_expectation(
     f: Elementwise,
     g: Elementwise,

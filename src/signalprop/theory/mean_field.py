@@ -14,8 +14,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from signalprop.theory.activations import ActivationLike, activation
-from signalprop.theory.gaussian import gaussian_expectation
+from signalprop.theory.activations import Activation, ActivationLike, activation
+from signalprop.theory.gaussian import expectation_or_zero, gaussian_expectation
 
 
 def second_moment(act: ActivationLike, q: float | Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
@@ -163,9 +163,26 @@ def chi_q(
     """
     check_variances(sigma_w2)
     phi = activation(act)
-    vanishes = phi.function(torch.zeros(1, dtype=torch.float64)).item() == 0
-    variance = _not_zero(q, 1e-100 if vanishes else 1e-10)
+    variance = _not_zero(q, _tilt_floor(phi))
     return sigma_w2 * gaussian_expectation(lambda u: u * phi.function(u) * phi.slope(u), variance, phi.kinks) / variance
+
+
+def layer_moments(phi: Activation, q: Float[Tensor, "*shape"]) -> tuple[Tensor, Tensor, Tensor]:
+    """Return `second_moment`, `slope_second_moment` and `chi_q` / σ_w² at once; where φ is dead 0 instead of an error.
+
+    In a scan over q it may be dead at some, such as an activation that is zero around zero.
+
+    Examples
+    --------
+    >>> [f"{moment.item():.3f}" for moment in layer_moments(activation("relu"), torch.tensor([4.0]))]
+    ['2.000', '0.500', '0.500']
+    """
+    zero = torch.zeros_like(q)
+    alive, tilted = _not_zero(q), _not_zero(q, _tilt_floor(phi))
+    square = expectation_or_zero(lambda u: phi.function(u) ** 2, alive, phi.kinks)
+    slope_square = expectation_or_zero(lambda u: phi.slope(u) ** 2, alive, phi.kinks)
+    tilt = expectation_or_zero(lambda u: u * phi.function(u) * phi.slope(u), tilted, phi.kinks) / tilted
+    return torch.where(q > 0, square, phi.function(zero) ** 2), slope_square, tilt
 
 
 def check_variances(*variances: float | Tensor) -> None:
@@ -178,6 +195,11 @@ def check_variances(*variances: float | Tensor) -> None:
     for variance in variances:
         if not (torch.as_tensor(variance) >= 0).all():
             raise ValueError(f"sigma_w2 and sigma_b2 are variances and not negative, got {variance}")
+
+
+def _tilt_floor(phi: Activation) -> float:
+    vanishes = phi.function(torch.zeros(1, dtype=torch.float64)).item() == 0
+    return 1e-100 if vanishes else 1e-10
 
 
 def _not_zero(q: float | Tensor, floor: float = 1e-200) -> Tensor:
