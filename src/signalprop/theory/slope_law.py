@@ -1,25 +1,29 @@
 """The law of the squared slopes of an activation, as a factor of a Jacobian's law."""
 
 import math
+from itertools import pairwise
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Complex128, Float
 from numpy.polynomial import legendre
+from scipy import optimize
 from torch import Tensor
 
 from signalprop.theory.activations import Activation, ActivationLike, activation
-from signalprop.theory.s_transform import Slopes, SpectralLaw, diagonal
+from signalprop.theory.spectral_law import Slopes, SpectralLaw, discrete_slopes
 
 _REACH = 8.5  # standard deviations: what lies beyond has probability 2e-17
-_PANEL, _CONTRAST, _RARE = 0.7, 4.0, 1e-8  # widest panel, largest ratio of slopes² on it, unless it is as rare as that
+_PANEL = 0.35  # widest panel, in t of z = s sinh t
+_CONTRAST, _RARE = 4.0, 1e-9  # largest ratio of slopes² on a panel, unless it is as rare as that
+_DEPTH = 0.35  # of the path below the real axis, in widths of a panel
 
 
-def activation_slopes(act: ActivationLike, q: float, nodes: int = 12) -> SpectralLaw:
+def activation_slopes(act: ActivationLike, q: float, nodes: int = 16) -> SpectralLaw:
     r"""Return the law of D², the diagonal matrix of :math:`\varphi'(\sqrt q z)^2` with z ~ N(0, 1).
 
-    Piecewise linear activations get their exact law, :math:`S = (1+s)/(p+s)` for ReLU and hard-tanh. The others are
-    represented by a Gauss rule between the kinks, whose error in a product with at least one more random layer falls
-    exponentially with the number of nodes.
+    Piecewise linear activations get their exact law, :math:`S = (1+s)/(p+s)` for ReLU and hard-tanh. For the others
+    :math:`\psi(\omega) = E[\omega d / (1 - \omega d)]` is integrated over z along a path beside the real axis, on which
+    d has a negative imaginary part: the pole, d = 1/ω, is then never near, though ω may come near to the real axis.
 
     Parameters
     ----------
@@ -28,12 +32,12 @@ def activation_slopes(act: ActivationLike, q: float, nodes: int = 12) -> Spectra
     q
         Variance of the pre-activations, at a fixed point of the variance map if one law is to serve all layers.
     nodes
-        Gauss nodes on each panel.
+        Gauss nodes on each panel of the path.
 
     Raises
     ------
     ValueError
-        If q is negative or not finite, or the slope is not finite, or 0 wherever the input can be.
+        If q is negative or not finite, or 0 at a kink; if the slope is not finite, or 0 wherever the input can be.
 
     References
     ----------
@@ -47,73 +51,122 @@ def activation_slopes(act: ActivationLike, q: float, nodes: int = 12) -> Spectra
     if not 0 <= q < math.inf:
         raise ValueError(f"q must be finite and not negative, got {q:g}")
     phi = activation(act)
-    values, weights, steps = [], [], []
+    if q == 0 and 0.0 in phi.kinks:
+        raise ValueError(f"at q = 0 the input sits on the kink of {phi.name}; take a q > 0")
+    masses: dict[float, float] = {}
+    smooth = []
     for low, high in _pieces(phi, q):
-        squared, weight = _rule(phi, q, low, high, nodes)
-        if bool((squared - squared[0]).abs().max() <= 1e-14 * squared[0]):
-            # one value on the whole piece, an atom
-            steps.append((float(squared[0]), (math.erf(high / math.sqrt(2)) - math.erf(low / math.sqrt(2))) / 2))
+        piece = _Piece(phi, q, low, high)
+        if piece.constant is None:
+            smooth.append(piece)
         else:
-            values.append(squared)
-            weights.append(weight)
-    return diagonal(_collect(steps, values, weights, _reaches_zero(phi, q)))
+            mass = (math.erf(high / math.sqrt(2)) - math.erf(low / math.sqrt(2))) / 2
+            masses[piece.constant] = masses.get(piece.constant, 0.0) + mass
+    if not smooth:
+        return discrete_slopes(masses.items())
+    atoms = tuple(sorted(masses.items()))
+    rules = [piece.rule(nodes) for piece in smooth]
+    positive = torch.tensor([atom for atom in atoms if atom[0] > 0], dtype=torch.complex128).reshape(-1, 2)
+    values = torch.cat([positive[:, 0], *(d for d, _ in rules)])
+    weights = torch.cat([positive[:, 1], *(w for _, w in rules)])
+    lowest = min([piece.lowest for piece in smooth] + positive[:, 0].real.tolist())
+    highest = max([piece.highest for piece in smooth] + positive[:, 0].real.tolist())
+    slopes = Slopes(values, weights, atoms, (lowest, lowest), (highest, highest), any(p.reaches_zero for p in smooth))
+    return SpectralLaw(slopes=((slopes, 1),), atoms=atoms)
 
 
 def _pieces(phi: Activation, q: float) -> list[tuple[float, float]]:
-    """Return the intervals of z between the kinks; the first and the last one are unbounded."""
-    root = math.sqrt(q)
-    inner = sorted(kink / root for kink in phi.kinks if abs(kink) < _REACH * root)
-    ends = [-math.inf, *inner, math.inf]
-    return list(zip(ends[:-1], ends[1:], strict=True))
+    """Return the intervals of z between the kinks that it reaches; the first and the last one are unbounded."""
+    inner = sorted(kink / math.sqrt(q) for kink in phi.kinks if abs(kink) < _REACH * math.sqrt(q))
+    return list(pairwise([-math.inf, *inner, math.inf]))
 
 
-def _rule(phi: Activation, q: float, low: float, high: float, nodes: int) -> tuple[Tensor, Tensor]:
-    """Return φ′² at the nodes of a rule for the normal density on [low, high], and its weights.
+class _Piece:
+    """φ′ between two kinks, as a function of t in z = s sinh t with s = min(1, 1/√q)."""
 
-    Panels lie in t of z = s sinh t, s = min(1, 1/√q); they are halved until ln φ′² changes little on each, so that
-    slopes are resolved on every scale, near a zero of φ′ as in its tails.
-    """
-    root = math.sqrt(q)
-    scale = min(1.0, 1 / root) if root else 1.0
-    begin, end = (math.asinh(max(-_REACH, min(_REACH, z)) / scale) for z in (low, high))
-    x, w = (torch.from_numpy(part) for part in legendre.leggauss(nodes))
-    edges = torch.linspace(begin, end, math.ceil((end - begin) / _PANEL) + 1, dtype=torch.float64)
-    left, width = edges[:-1, None], edges.diff()[:, None]
-    values, weights = [], []
-    while len(left):
-        t = left + width * (x + 1) / 2
-        z = scale * t.sinh()
-        weight = w * width / 2 * scale * t.cosh() * (-z.square() / 2).exp() / math.sqrt(2 * math.pi)
-        squared = phi.slope(root * z).square()
+    def __init__(self, phi: Activation, q: float, low: float, high: float) -> None:
+        self.phi, self.root = phi, math.sqrt(q)
+        self.scale = min(1.0, 1 / self.root) if q else 1.0
+        self.begin, self.end = (math.asinh(max(-_REACH, min(_REACH, z)) / self.scale) for z in (low, high))
+        # an even number, strictly inside, so that neither a kink nor the middle is on the grid
+        grid = torch.linspace(self.begin, self.end, 2002, dtype=torch.float64)[1:-1]
+        squared = self.slope(grid).square()
         if not squared.isfinite().all():
             raise ValueError(f"the slope of {phi.name} is not finite at q = {q:g}")
-        lowest, highest = squared.aminmax(dim=1)
-        rough = (highest > _CONTRAST * lowest) & (highest > 1e-30) & (weight.sum(1) > _RARE)
-        values.append(squared[~rough].reshape(-1))
-        weights.append(weight[~rough].reshape(-1))
-        width = width[rough].repeat(2, 1) / 2
-        left = torch.cat([left[rough], left[rough] + width[: len(width) // 2]])
-    return torch.cat(values), torch.cat(weights)
+        first = float(squared[0])
+        self.constant = first if bool((squared - first).abs().max() <= 1e-14 * first) else None
+        self.turns = self._turning_points(grid)
+        ends = self.slope(torch.tensor([*self.turns, float(grid[0]), float(grid[-1])], dtype=torch.float64)).square()
+        self.lowest, self.highest = float(ends.min()), float(ends.max())
+
+    @property
+    def reaches_zero(self) -> bool:
+        """Whether the slope comes arbitrarily near to 0: by a change of sign, or in a tail, however far."""
+        far = math.asinh(100 * max(1.0, self.root) / (self.root * self.scale))
+        inner = self.begin if self.begin > -math.asinh(_REACH / self.scale) else -far
+        outer = self.end if self.end < math.asinh(_REACH / self.scale) else far
+        slope = self.slope(torch.linspace(inner, outer, 4002, dtype=torch.float64)[1:-1])
+        return bool(slope.abs().min() < 1e-3 * slope.abs().max()) or bool(slope.min() < 0 < slope.max())
+
+    def slope(self, t: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+        return self.phi.slope(self.root * self.scale * t.sinh())
+
+    def _turning_points(self, grid: Float[Tensor, " points"]) -> list[float]:
+        """Return where φ′² has an extremum."""
+
+        def trend(t: Tensor) -> Tensor:
+            x = self.root * self.scale * t.sinh()
+            return self.phi.slope(x) * self.phi.curvature(x)
+
+        signs = trend(grid).sign()
+        grid, signs = grid[signs != 0], signs[signs != 0]
+        return [
+            float(optimize.brentq(lambda t: float(trend(torch.tensor(t, dtype=torch.float64))), *bracket, xtol=1e-15))
+            for k in (signs.diff() != 0).nonzero().flatten().tolist()
+            for bracket in [(float(grid[k]), float(grid[k + 1]))]
+        ]
+
+    def rule(self, nodes: int) -> tuple[Complex128[Tensor, " n"], Complex128[Tensor, " n"]]:
+        """Return φ′² on the path, and weights for the normal density.
+
+        φ′ is continued from the panel of the real axis above by the polynomial through its values there.
+        """
+        x, w = legendre.leggauss(nodes)
+        edges, contrast = self._panels(torch.from_numpy(x))
+        width = edges.diff()
+        heights = torch.zeros_like(edges)
+        trend = self.slope(edges).square().diff().sign() * (contrast <= _CONTRAST)
+        same = trend[1:] == trend[:-1]
+        heights[1:-1] = torch.where(same, -_DEPTH * trend[1:] * torch.minimum(width[1:], width[:-1]), 0.0)
+        left, right = torch.complex(edges, heights)[:-1, None], torch.complex(edges, heights)[1:, None]
+        t = (left + right) / 2 + (right - left) / 2 * torch.from_numpy(x)
+        local = (t - (edges[:-1, None] + edges[1:, None]) / 2) / (width[:, None] / 2)
+        inverse = torch.from_numpy(legendre.legvander(x, nodes - 1)).inverse()
+        coefficients = self.slope(_nodes(edges, torch.from_numpy(x))) @ inverse.T
+        basis = torch.from_numpy(legendre.legvander(local.numpy(), nodes - 1))
+        slope = (basis * coefficients[:, None, :]).sum(-1)
+        z = self.scale * t.sinh()
+        density = self.scale * t.cosh() * (-z.square() / 2).exp() / math.sqrt(2 * math.pi)
+        weights = torch.from_numpy(w) * (right - left) / 2 * density
+        return slope.square().reshape(-1), weights.reshape(-1)
+
+    def _panels(self, x: Float[Tensor, " nodes"]) -> tuple[Float[Tensor, " edges"], Float[Tensor, " panels"]]:
+        """Return the panels' edges on the real axis, halved until φ′² varies little on each, and how much it does."""
+        marks = [self.begin, *self.turns, self.end]
+        edges = torch.cat(
+            [torch.linspace(a, b, math.ceil((b - a) / _PANEL) + 1, dtype=torch.float64) for a, b in pairwise(marks)]
+        ).unique()
+        while True:
+            t = _nodes(edges, x)
+            low, high = self.slope(t).square().aminmax(dim=1)
+            z = self.scale * t.sinh()
+            mass = ((-z.square() / 2).exp() * self.scale * t.cosh()).mean(1) * edges.diff()
+            rough = (high > _CONTRAST * low) & (high > 1e-30) & (mass > _RARE)
+            if not rough.any():
+                return edges, high / low
+            middle = (edges[:-1] + edges[1:]) / 2
+            edges = torch.cat([edges, middle[rough]]).sort().values
 
 
-def _collect(
-    steps: list[tuple[float, float]], values: list[Tensor], weights: list[Tensor], reaches_zero: bool
-) -> Slopes:
-    masses: dict[float, float] = {}
-    for value, mass in steps:
-        masses[value] = masses.get(value, 0.0) + mass
-    atoms = tuple(sorted(masses.items()))
-    everything = torch.cat([torch.tensor(list(masses), dtype=torch.float64), *values])
-    weight = torch.cat([torch.tensor(list(masses.values()), dtype=torch.float64), *weights])
-    distinct, where = everything.unique(return_inverse=True)
-    merged = torch.zeros_like(distinct).index_add(0, where, weight)
-    return Slopes(distinct, merged / merged.sum(), atoms, reaches_zero and bool(values))
-
-
-def _reaches_zero(phi: Activation, q: float) -> bool:
-    """Say whether the smooth pieces come arbitrarily near to slope 0: by a change of sign, or in a tail."""
-    far = 100.0 * max(1.0, math.sqrt(q))
-    x = torch.sinh(torch.linspace(-math.asinh(far), math.asinh(far), 4001, dtype=torch.float64))
-    slope = phi.slope(x)
-    low: Float[Tensor, ""] = slope.abs().min()
-    return bool(low < 1e-3 * slope.abs().max()) or bool(slope.min() < 0 < slope.max())
+def _nodes(edges: Float[Tensor, " edges"], x: Float[Tensor, " nodes"]) -> Float[Tensor, "panels nodes"]:
+    return edges[:-1, None] + edges.diff()[:, None] * (x + 1) / 2

@@ -31,7 +31,7 @@ from functools import reduce
 from typing import TypeVar
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Complex128
 from torch import Tensor
 
 K = TypeVar("K", bound=Hashable)
@@ -40,40 +40,45 @@ _NEGLIGIBLE = 1e-12  # masses below are rounding
 
 @dataclass(frozen=True, eq=False)
 class Slopes:
-    """The law of a diagonal matrix: distinct values ≥ 0, ascending, with their weights; kept as a quadrature rule.
+    """The law of a diagonal matrix with values ≥ 0, of which `values` > 0 have the `weights`.
 
-    `atoms` are the values that carry mass in the law itself, not only in the rule; `reaches_zero` says whether positive
-    values come arbitrarily near to 0.
+    Atoms among them are real. For the rest they are a quadrature rule, whose nodes may lie below the real axis.
+
+    Attributes
+    ----------
+    atoms
+        ((value, mass), …), ascending, 0 among them.
+    lowest, highest
+        The intervals that hold the lowest and the highest of the positive values and nothing else: an atom and the gap
+        up to the next value, or empty, (end, end).
+    reaches_zero
+        Whether positive values come arbitrarily near to 0.
     """
 
-    values: Float[Tensor, " nodes"]
-    weights: Float[Tensor, " nodes"]
+    values: Complex128[Tensor, " nodes"]
+    weights: Complex128[Tensor, " nodes"]
     atoms: tuple[tuple[float, float], ...]
-    reaches_zero: bool
+    lowest: tuple[float, float]
+    highest: tuple[float, float]
+    reaches_zero: bool = False
 
     def moment(self, k: int) -> float:
-        """Return E d^k."""
-        return float(self.weights @ self.values**k)
+        """Return E d^k for k ≥ 1."""
+        return float((self.weights @ self.values**k).real)
 
     @property
     def zero_mass(self) -> float:
         """The frequency of the value 0."""
         return dict(self.atoms).get(0.0, 0.0)
 
-    @property
-    def positive(self) -> tuple[Float[Tensor, " nodes"], Float[Tensor, " nodes"]]:
-        """The values above 0 and their weights."""
-        above = self.values > 0
-        return self.values[above], self.weights[above]
-
 
 @dataclass(frozen=True)
 class SpectralLaw:
     r"""The limiting law of :math:`J J^\top` of N×N matrices, as the logarithm of its S-transform; see the module.
 
-    Made by `gaussian_weights`, `orthogonal_weights`, `bernoulli_mask`, `activation_slopes` and `residual_blocks`, and
-    combined by ``*`` (free product, in any order) and ``**`` (depth). Read by `jacobian_moments`, `jacobian_edges`,
-    `jacobian_density` and `jacobian_cdf`.
+    Made by `gaussian_weights`, `orthogonal_weights`, `bernoulli_mask`, `discrete_slopes`, `activation_slopes` and
+    `residual_blocks`, and combined by ``*`` (free product, in any order) and ``**`` (depth). Read by `s_transform`,
+    `jacobian_moments`, `jacobian_edges`, `jacobian_density` and `jacobian_cdf`.
 
     Attributes
     ----------
@@ -131,12 +136,12 @@ class SpectralLaw:
         return rest if rest > _NEGLIGIBLE else 0.0
 
 
-def compose(laws: Iterable[SpectralLaw]) -> SpectralLaw:
+def free_product(laws: Iterable[SpectralLaw]) -> SpectralLaw:
     """Return the law of the product of free matrices; the identity's if there is none.
 
     Examples
     --------
-    >>> compose([gaussian_weights(1.0), orthogonal_weights(3.0)]) == gaussian_weights(3.0)
+    >>> free_product([gaussian_weights(1.0), orthogonal_weights(3.0)]) == gaussian_weights(3.0)
     True
     """
     return reduce(SpectralLaw.__mul__, laws, SpectralLaw())
@@ -161,7 +166,7 @@ def gaussian_weights(sigma_w2: float) -> SpectralLaw:
 
 
 def orthogonal_weights(sigma_w2: float) -> SpectralLaw:
-    r"""Return the law of σ_w times a random orthogonal matrix: all squared singular values σ_w², :math:`S = 1/\sigma_w^2`.
+    r"""Return the law of σ_w times a random orthogonal matrix, a unit mass at σ_w²: :math:`S = 1/\sigma_w^2`.
 
     Raises
     ------
@@ -199,11 +204,12 @@ def bernoulli_mask(p: float) -> SpectralLaw:
 
 
 def residual_blocks(c: float) -> SpectralLaw:
-    r"""Return the law of :math:`\prod_{l=1}^L (1 + Y_l)` as L → ∞ with :math:`\sum_l E |Y_l|^2 = c`: :math:`S = e^{-c(1+2s)}`.
+    r"""Return the law of :math:`\prod_l (1 + Y_l)` of ever more, ever smaller branches: :math:`S = e^{-c(1+2s)}`.
 
-    :math:`|Y_l|^2` is the mean squared singular value of a branch. The Y_l must be free of each other and invariant
-    under rotations, as in a branch W₂ φ(W₁ x); then whatever φ, the one number c decides the whole spectrum. For ReLU
-    :math:`c = L \sigma_w^2 / 2` if both matrices together have the gain σ_w².
+    c is the limit of :math:`\sum_l E |Y_l|^2`, the mean squared singular values of the branches. The Y_l must be free
+    of each other and invariant under rotations, as in a branch W₂ φ(W₁ x); then, whatever φ, the one number c decides
+    the whole spectrum. For L such ReLU branches of which both matrices together have the variance σ_w²,
+    :math:`c = L \sigma_w^2 / 2`.
 
     Raises
     ------
@@ -220,27 +226,32 @@ def residual_blocks(c: float) -> SpectralLaw:
     return SpectralLaw(log_scale=float(c), tilt=2 * float(c), atoms=()) if c > 0 else SpectralLaw()
 
 
-def diagonal(slopes: Slopes) -> SpectralLaw:
-    """Return the law of a diagonal matrix, in closed form where it takes one value, or one and 0.
+def discrete_slopes(atoms: Iterable[tuple[float, float]]) -> SpectralLaw:
+    """Return the law of a diagonal matrix with the values ≥ 0 and masses ((d, mass), …), such as a leaky ReLU's.
 
     Raises
     ------
     ValueError
-        If all values are 0.
+        If a value or a mass is negative, the masses do not add up to 1, or all values are 0.
 
     Examples
     --------
-    >>> half = torch.tensor([0.5, 0.5], dtype=torch.float64)
-    >>> diagonal(Slopes(torch.tensor([0.0, 3.0], dtype=torch.float64), half, ((0.0, 0.5), (3.0, 0.5)), False)).roots
-    ((0.5, 1), (1.0, -1))
+    >>> discrete_slopes([(0.0, 0.5), (3.0, 0.5)]) == orthogonal_weights(3.0) * bernoulli_mask(0.5)
+    True
     """
-    positive = slopes.values > 0
-    if not positive.any():
-        raise ValueError("the slope is 0 wherever the input can be; no signal passes backwards")
-    if int(positive.sum()) == 1:
-        value, mass = float(slopes.values[-1]), float(slopes.weights[-1])
+    given = sorted((float(value), float(mass)) for value, mass in atoms if mass)
+    values, masses = [value for value, _ in given], [mass for _, mass in given]
+    if min(values + masses, default=-1.0) < 0 or abs(math.fsum(masses) - 1) > _NEGLIGIBLE:
+        raise ValueError(f"values must not be negative and masses add up to 1, got {given}")
+    positive = [(value, mass) for value, mass in given if value > 0]
+    if not positive:
+        raise ValueError("all slopes are 0: no signal passes backwards")
+    if len(positive) == 1:
+        value, mass = positive[0]
         return orthogonal_weights(value) * bernoulli_mask(mass if 1 - mass > _NEGLIGIBLE else 1.0)
-    return SpectralLaw(slopes=((slopes, 1),), atoms=slopes.atoms)
+    d, weights = torch.tensor(positive, dtype=torch.complex128).unbind(1)
+    lowest, highest = (positive[0][0], positive[1][0]), (positive[-2][0], positive[-1][0])
+    return SpectralLaw(slopes=((Slopes(d, weights, tuple(given), lowest, highest), 1),), atoms=tuple(given))
 
 
 def _log_positive(name: str, value: float) -> float:
