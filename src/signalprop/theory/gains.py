@@ -131,8 +131,8 @@ def audit_gain(act: ActivationLike, gain: float, depth: int, q0: float = 1.0, si
     r"""Return what a gain does to signal and gradient over L layers of infinite width.
 
     The variance follows :math:`q_l = g^2 E φ(\sqrt{q_{l-1}} z)^2 + σ_b^2` from q_0, the transient included, and every
-    layer multiplies squared gradients by :math:`χ_1(q_l) = g^2 E φ'(\sqrt{q_l} z)^2`. Logarithms reach
-    any depth, and from where the layers are alike (a fixed point, a geometric decay) the rest is one product.
+    layer multiplies squared gradients by :math:`χ_1(q_l) = g^2 E φ'(\sqrt{q_l} z)^2`. Logarithms reach any depth, and
+    from where the layers are alike (a fixed point, a geometric decay) the rest is one product.
 
     Parameters
     ----------
@@ -155,8 +155,8 @@ def audit_gain(act: ActivationLike, gain: float, depth: int, q0: float = 1.0, si
 
     Notes
     -----
-    A layer costs about half a millisecond until the layers are alike, which takes some tens of them; but not where the
-    variance decays as a power (tanh at g = 1).
+    A layer costs about a millisecond until the layers are alike, which takes some tens of them, but never comes where
+    the variance decays as a power (tanh at g = 1). Then, and for shallow networks, `fixed_points` adds its search.
 
     Examples
     --------
@@ -175,30 +175,35 @@ def audit_gain(act: ActivationLike, gain: float, depth: int, q0: float = 1.0, si
             raise ValueError(f"{name} must be positive and finite, got {value:g}")
     if depth < 1:
         raise ValueError(f"depth must be at least 1, got {depth}")
-    logs, q = _orbit(phi, sigma_w2, sigma_b2, q0, depth)
-    signal = math.fsum(log for log, _ in logs) + (depth - len(logs)) * logs[-1][0]
-    gradient = math.fsum(log for _, log in logs) + (depth - len(logs)) * logs[-1][1]
-    limit = _limit(phi, sigma_w2, sigma_b2, q)
+    logs, q, steady = _orbit(phi, sigma_w2, sigma_b2, q0, depth)
+    signal, gradient = (math.fsum(log) + (depth - len(log)) * log[-1] for log in zip(*logs, strict=True))
+    limit = _limit_of_growth(q, logs[-1][0]) if steady else _fixed_point_ahead(phi, sigma_w2, sigma_b2, q)
     slope = math.nan if math.isnan(limit) else chi1(phi, min(limit, INFINITE), sigma_w2).item()
     return GainAudit(depth, signal, gradient, limit, slope)
 
 
 def _orbit(
     phi: Activation, sigma_w2: float, sigma_b2: float, q: float, depth: int
-) -> tuple[list[tuple[float, float]], float]:
-    """Return ln(q_{l+1}/q_l) and ln χ1(q_l) layer by layer until three layers are alike, and the last q."""
+) -> tuple[list[tuple[float, float]], float, bool]:
+    """Return ln(q_{l+1}/q_l) and ln χ1(q_l) by layers until three are alike, the last q, and whether three were."""
     logs: list[tuple[float, float]] = []
     for _ in range(depth):
         after = variance_map(phi, q, sigma_w2, sigma_b2).item()
         logs.append((math.log(after / q), math.log(chi1(phi, q, sigma_w2).item())))
         q = after
         if len(logs) > 2 and all(max(c) - min(c) < _STEADY for c in zip(*logs[-3:], strict=True)):
-            break
-    return logs, q
+            return logs, q, True
+    return logs, q, False
 
 
-def _limit(phi: Activation, sigma_w2: float, sigma_b2: float, q: float) -> float:
-    """Return the fixed point ahead of q, where the orbit has been going."""
+def _limit_of_growth(q: float, log_growth: float) -> float:
+    if abs(log_growth) <= 10 * _STEADY:
+        return q
+    return math.inf if log_growth > 0 else 0.0
+
+
+def _fixed_point_ahead(phi: Activation, sigma_w2: float, sigma_b2: float, q: float) -> float:
+    """Return the fixed point to which the map moves q."""
     points = fixed_points(phi, sigma_w2, sigma_b2)
     if points[0].stability == "neutral":
         return q
