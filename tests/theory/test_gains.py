@@ -321,6 +321,22 @@ def test_orbit_ends_at_the_fixed_point_on_its_side():
     assert (large.fixed_point, large.chi1) == (math.inf, pytest.approx(1.42**2 / 2))
 
 
+@pytest.mark.parametrize("depth", [1000, 1023, 5000])
+def test_fixed_point_where_the_variance_leaves_float64(depth):
+    for g, limit in ((2.0, math.inf), (1.0, 0.0)):
+        audit = audit_gain("relu", g, depth)
+        assert (audit.fixed_point, audit.chi1) == (limit, pytest.approx(g**2 / 2))
+    assert audit_gain("relu", HE, depth, q0=7.0).fixed_point == pytest.approx(7, rel=1e-10)
+
+
+def test_falling_maps_do_not_oscillate():
+    """φ = exp(−x²) makes q ↦ g²/√(1 + 4q), the fixed point solves q²(1 + 4q) = g⁴."""
+    audit = audit_gain(lambda x: torch.exp(-x * x), 3.0, 5)
+    q = audit.fixed_point
+    assert q**2 * (1 + 4 * q) == pytest.approx(81, rel=1e-11)
+    assert audit.signal_growth != pytest.approx(q, rel=1e-3)
+
+
 @pytest.mark.parametrize(
     ("act", "g", "depth", "verdict"),
     [

@@ -11,7 +11,8 @@ gain); S. Schoenholz, J. Gilmer, S. Ganguli, J. Sohl-Dickstein, *Deep informatio
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal
 
 from signalprop.theory.activations import Activation, ActivationLike, activation
@@ -78,30 +79,27 @@ class GainAudit:
 
     Parameters
     ----------
-    depth
-        L, the number of layers.
+    act, gain, depth, q0, sigma_b2
+        What was audited.
     log_signal_growth
         ln(q_L/q_0), of the pre-activations' variance.
     log_gradient_growth
         ln ∏ χ1(q_l) over l = 0, …, L−1: of the mean squared gradient on its way back, or of the mean squared singular
         value of the Jacobian.
-    fixed_point
-        The variance which deeper and deeper layers approach, 0 and inf included; nan if they oscillate. Where every
-        variance is fixed (ReLU at He's gain) it is q_0.
-    chi1
-        χ1 at the fixed point, by which every deep layer multiplies the squared gradient; nan if there is none.
 
     Examples
     --------
-    >>> GainAudit(100, 0.0, 100 * math.log(1.2), 1.0, 1.2).verdict
+    >>> GainAudit(activation("tanh"), 5 / 3, 100, 1.0, 0.0, 0.0, 100 * math.log(1.2)).verdict
     'gradients explode ×8.3e7 over 100 layers; the signal holds ×1'
     """
 
+    act: Activation = field(repr=False)
+    gain: float
     depth: int
+    q0: float
+    sigma_b2: float
     log_signal_growth: float
     log_gradient_growth: float
-    fixed_point: float
-    chi1: float
 
     @property
     def signal_growth(self) -> float:
@@ -112,6 +110,19 @@ class GainAudit:
     def gradient_growth(self) -> float:
         """The growth of the squared gradient; beyond float64 it is 0 or inf."""
         return _exp(self.log_gradient_growth)
+
+    @cached_property
+    def fixed_point(self) -> float:
+        """The variance that still deeper layers approach, 0 and inf included.
+
+        Where every variance is fixed (ReLU at He's gain) it is q_0.
+        """
+        return _fixed_point_ahead(self.act, self.gain**2, self.sigma_b2, self.q0 * self.signal_growth)
+
+    @property
+    def chi1(self) -> float:
+        """χ1 at the fixed point, by which every deep layer multiplies the squared gradient."""
+        return chi1(self.act, min(self.fixed_point, INFINITE), self.gain**2).item()
 
     @property
     def verdict(self) -> str:
@@ -156,7 +167,7 @@ def audit_gain(act: ActivationLike, gain: float, depth: int, q0: float = 1.0, si
     Notes
     -----
     A layer costs about a millisecond until the layers are alike, which takes some tens of them, but never comes where
-    the variance decays as a power (tanh at g = 1). Then, and for shallow networks, `fixed_points` adds its search.
+    the variance decays as a power (tanh at g = 1).
 
     Examples
     --------
@@ -175,44 +186,35 @@ def audit_gain(act: ActivationLike, gain: float, depth: int, q0: float = 1.0, si
             raise ValueError(f"{name} must be positive and finite, got {value:g}")
     if depth < 1:
         raise ValueError(f"depth must be at least 1, got {depth}")
-    logs, q, steady = _orbit(phi, sigma_w2, sigma_b2, q0, depth)
+    logs = _orbit(phi, sigma_w2, sigma_b2, q0, depth)
     signal, gradient = (math.fsum(log) + (depth - len(log)) * log[-1] for log in zip(*logs, strict=True))
-    limit = _limit_of_growth(q, logs[-1][0]) if steady else _fixed_point_ahead(phi, sigma_w2, sigma_b2, q)
-    slope = math.nan if math.isnan(limit) else chi1(phi, min(limit, INFINITE), sigma_w2).item()
-    return GainAudit(depth, signal, gradient, limit, slope)
+    return GainAudit(phi, gain, depth, q0, sigma_b2, signal, gradient)
 
 
-def _orbit(
-    phi: Activation, sigma_w2: float, sigma_b2: float, q: float, depth: int
-) -> tuple[list[tuple[float, float]], float, bool]:
-    """Return ln(q_{l+1}/q_l) and ln χ1(q_l) by layers until three are alike, the last q, and whether three were."""
+def _orbit(phi: Activation, sigma_w2: float, sigma_b2: float, q: float, depth: int) -> list[tuple[float, float]]:
+    """Return ln(q_{l+1}/q_l) and ln χ1(q_l) layer by layer until three are alike."""
     logs: list[tuple[float, float]] = []
     for _ in range(depth):
         after = variance_map(phi, q, sigma_w2, sigma_b2).item()
         logs.append((math.log(after / q), math.log(chi1(phi, q, sigma_w2).item())))
         q = after
         if len(logs) > 2 and all(max(c) - min(c) < _STEADY for c in zip(*logs[-3:], strict=True)):
-            return logs, q, True
-    return logs, q, False
-
-
-def _limit_of_growth(q: float, log_growth: float) -> float:
-    if abs(log_growth) <= 10 * _STEADY:
-        return q
-    return math.inf if log_growth > 0 else 0.0
+            break
+    return logs
 
 
 def _fixed_point_ahead(phi: Activation, sigma_w2: float, sigma_b2: float, q: float) -> float:
-    """Return the fixed point to which the map moves q."""
+    """Return the fixed point to which the map moves q.
+
+    No orbit oscillates: √q E φ(√q z)² never falls with q, so that the map has logarithmic slopes above −½.
+    """
+    q = min(q, INFINITE)
     points = fixed_points(phi, sigma_w2, sigma_b2)
-    if points[0].stability == "neutral":
+    if points[0].stability == "neutral" or min(abs(point.q - q) for point in points) <= 1e-9 * q:
         return q
-    nearest = min(points, key=lambda point: abs(point.q - q))
-    if abs(nearest.q - q) <= 1e-9 * q:
-        return nearest.q
-    rising = variance_map(phi, q, sigma_w2, sigma_b2).item() > q
-    ahead = [p for p in points if p.q > q] if rising else [p for p in reversed(points) if p.q < q]
-    return ahead[0].q if ahead and ahead[0].stability != "unstable" else math.nan
+    probe = max(q, 1 / INFINITE)
+    rising = variance_map(phi, probe, sigma_w2, sigma_b2).item() > probe
+    return min(p.q for p in points if p.q > q) if rising else max(p.q for p in points if p.q < q)
 
 
 def _variance(phi: Activation) -> float:
