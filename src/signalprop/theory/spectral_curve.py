@@ -20,6 +20,7 @@ from signalprop.theory.spectral_law import Slopes, SpectralLaw
 
 _CLOSE = 1e-10  # of ln λ
 _FAR = 20.0  # of ln |v|
+_CACHED = 2**16  # complex numbers that a processor keeps near
 
 Complex = Complex128[Tensor, " points"]
 Real = Float[Tensor, " points"]
@@ -73,6 +74,13 @@ def follow(law: SpectralLaw, x: Real, mean: float, second: float) -> CurvePoint:
     RuntimeError
         If the way there is lost, which happens only where the density is infinite.
     """
+    nodes = sum(len(slopes.values) for slopes, _ in law.slopes)
+    parts = [_follow(law, part, mean, second) for part in x.split(max(1, _CACHED // max(1, nodes)))]
+    omegas = [torch.cat(omega) for omega in zip(*(part.omegas for part in parts), strict=True)]
+    return CurvePoint(torch.cat([part.v for part in parts]), omegas)
+
+
+def _follow(law: SpectralLaw, x: Real, mean: float, second: float) -> CurvePoint:
     start = complex(math.log(100 * second / mean), math.pi)
     way = x.log() - start
     s = torch.full_like(way, -mean / math.exp(start.real))
@@ -119,7 +127,7 @@ def _equations(
         resolvent = 1 / (1 - omega[:, None] * slopes.values)
         # ψ(ω) + P(d > 0) = E[1/(1−ωd); d > 0] tends to 0 as ω grows
         errors.append(resolvent @ slopes.weights - (point.v + law.zero_mass - slopes.zero_mass))
-        rates.append(resolvent**2 @ (slopes.weights * slopes.values))
+        rates.append(resolvent.square() @ (slopes.weights * slopes.values))
     value, slope = log_lambda(law, point, rates)
     return value - target, slope, errors, rates
 

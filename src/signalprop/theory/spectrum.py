@@ -147,7 +147,7 @@ def jacobian_cdf(law: SpectralLaw, x: Float[Tensor, "*shape"]) -> Float[Tensor, 
     points = _checked(x)
     cdf = torch.zeros_like(points)
     for atom, mass in law.atoms:
-        cdf += mass * (points >= atom)
+        cdf[points >= atom] += mass
     if law.continuous_mass:
         lower, upper = jacobian_edges(law)
         cdf[points >= upper] += law.continuous_mass
