@@ -10,6 +10,7 @@ from signalprop.theory.correlation import (
     gradient_correlation,
     gradient_depth_scale,
 )
+from signalprop.theory.dropout import dropout_correlation_map, dropout_depth_scales, dropout_fixed_point
 from signalprop.theory.finite_width import (
     dead_probability,
     jacobian_entry_kurtosis,
@@ -31,6 +32,7 @@ from signalprop.theory.mean_field import (
     variance_map,
 )
 from signalprop.theory.normalization import batch_norm_gradient_growth
+from signalprop.theory.phase_diagram import PhaseDiagram, phase_diagram
 from signalprop.theory.residual import batch_norm_residual_profile, residual_profile
 from signalprop.theory.scalar_chain import (
     basin,
@@ -68,6 +70,7 @@ __all__ = [
     "Activation",
     "FixedPoint",
     "GainAudit",
+    "PhaseDiagram",
     "QuadratureError",
     "SpectralLaw",
     "activation",
@@ -92,6 +95,9 @@ __all__ = [
     "descent_steps",
     "descent_time",
     "discrete_slopes",
+    "dropout_correlation_map",
+    "dropout_depth_scales",
+    "dropout_fixed_point",
     "fixed_point",
     "fixed_points",
     "flat_interval",
@@ -115,6 +121,7 @@ __all__ = [
     "mean_activation",
     "mean_norm_growth",
     "orthogonal_weights",
+    "phase_diagram",
     "quadratic_steps",
     "relative_second_moment",
     "residual_blocks",

@@ -10,11 +10,14 @@ transient chaos*, arXiv:1606.05340. S. Schoenholz, J. Gilmer, S. Ganguli, J. Soh
 propagation*, arXiv:1611.01232.
 """
 
+import math
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from signalprop.theory.activations import Activation, ActivationLike, activation
+from signalprop.theory.activations import Activation, ActivationLike, Elementwise, activation
 from signalprop.theory.gaussian import expectation_or_zero, gaussian_expectation
 
 
@@ -144,7 +147,7 @@ def chi_q(
     r"""Return :math:`\chi_q = dq_l/dq_{l-1} = \sigma_w^2 E[\varphi'^2 + \varphi \varphi'']`, the variance map's slope.
 
     Computed as :math:`\sigma_w^2 E[u \varphi(u) \varphi'(u)]/q`, equal by Stein's lemma, which needs no φ″ and so holds
-    at kinks. If φ(0) ≠ 0 rounding leaves an error of about 1e-16 |φ(0) φ′(0)| σ_w²/√q.
+    at kinks, declared or not; by the formula with φ″ for q < 1e-4 if φ(0) ≠ 0, where that would cancel.
 
     Parameters
     ----------
@@ -162,9 +165,7 @@ def chi_q(
     '1.0000000000'
     """
     check_variances(sigma_w2)
-    phi = activation(act)
-    variance = _not_zero(q, _tilt_floor(phi))
-    return sigma_w2 * gaussian_expectation(lambda u: u * phi.function(u) * phi.slope(u), variance, phi.kinks) / variance
+    return sigma_w2 * _tilt(activation(act), torch.as_tensor(q, dtype=torch.float64), gaussian_expectation)
 
 
 def layer_moments(phi: Activation, q: Float[Tensor, "*shape"]) -> tuple[Tensor, Tensor, Tensor]:
@@ -178,11 +179,10 @@ def layer_moments(phi: Activation, q: Float[Tensor, "*shape"]) -> tuple[Tensor, 
     ['2.000', '0.500', '0.500']
     """
     zero = torch.zeros_like(q)
-    alive, tilted = _not_zero(q), _not_zero(q, _tilt_floor(phi))
+    alive = _not_zero(q)
     square = expectation_or_zero(lambda u: phi.function(u) ** 2, alive, phi.kinks)
     slope_square = expectation_or_zero(lambda u: phi.slope(u) ** 2, alive, phi.kinks)
-    tilt = expectation_or_zero(lambda u: u * phi.function(u) * phi.slope(u), tilted, phi.kinks) / tilted
-    return torch.where(q > 0, square, phi.function(zero) ** 2), slope_square, tilt
+    return torch.where(q > 0, square, phi.function(zero) ** 2), slope_square, _tilt(phi, q, expectation_or_zero)
 
 
 def check_variances(*variances: float | Tensor) -> None:
@@ -197,9 +197,18 @@ def check_variances(*variances: float | Tensor) -> None:
             raise ValueError(f"sigma_w2 and sigma_b2 are variances and not negative, got {variance}")
 
 
-def _tilt_floor(phi: Activation) -> float:
-    vanishes = phi.function(torch.zeros(1, dtype=torch.float64)).item() == 0
-    return 1e-100 if vanishes else 1e-10
+def _tilt(phi: Activation, q: Tensor, expect: Callable[[Elementwise, Tensor, tuple[float, ...]], Tensor]) -> Tensor:
+    """Return the derivative of E φ² with respect to q."""
+    near = 1e-4
+    cancels = phi.function(torch.zeros(1, dtype=torch.float64)).item() != 0
+    bends = cancels and all(abs(kink) > 40 * math.sqrt(near) for kink in phi.kinks)
+    variance = _not_zero(q, near if bends else 1e-10 if cancels else 1e-100)
+    stein = expect(lambda u: u * phi.function(u) * phi.slope(u), variance, phi.kinks) / variance
+    if not bends:
+        return stein
+    small = _not_zero(q).clamp_max(near)
+    bent = expect(lambda u: phi.slope(u) ** 2 + phi.function(u) * phi.curvature(u), small, phi.kinks)
+    return torch.where(q < near, bent, stein)
 
 
 def _not_zero(q: float | Tensor, floor: float = 1e-200) -> Tensor:
