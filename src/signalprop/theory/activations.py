@@ -106,27 +106,25 @@ def _from_callable(function: Elementwise, kinks: tuple[float, ...]) -> Activatio
             raise ValueError(f"{name} maps {x.dtype} of shape {list(x.shape)} to {found}; an activation keeps both")
         return y
 
-    def derivative(f: Elementwise) -> Elementwise:
-        def slope(x: Tensor) -> Tensor:
-            with torch.enable_grad():
-                leaf = x.detach().requires_grad_()
-                total = f(leaf).sum()
-                if not total.requires_grad:  # of a constant
-                    return torch.zeros_like(x)
-                (gradient,) = torch.autograd.grad(
-                    total, leaf, create_graph=torch.is_grad_enabled(), allow_unused=True, materialize_grads=True
-                )
-            return gradient if x.requires_grad else gradient.detach()
-
-        return slope
-
-    def twice(x: Tensor) -> Tensor:
+    def slope(x: Tensor) -> Tensor:
         leaf = x.detach().requires_grad_()
-        return derivative(slope)(leaf).detach()
+        with torch.enable_grad():
+            return _gradient(value(leaf), leaf).detach()
 
-    slope = derivative(value)
+    def curvature(x: Tensor) -> Tensor:
+        leaf = x.detach().requires_grad_()
+        with torch.enable_grad():
+            return _gradient(_gradient(value(leaf), leaf), leaf).detach()
+
     _check_elementwise(name, value)
-    return Activation(name, lambda x: value(x).detach(), slope, twice, tuple(map(float, kinks)))
+    return Activation(name, lambda x: value(x).detach(), slope, curvature, tuple(map(float, kinks)))
+
+
+def _gradient(y: Tensor, x: Tensor) -> Tensor:
+    if not y.requires_grad:  # a constant
+        return torch.zeros_like(x)
+    (gradient,) = torch.autograd.grad(y.sum(), x, create_graph=True, allow_unused=True, materialize_grads=True)
+    return gradient
 
 
 def _check_elementwise(name: str, function: Elementwise) -> None:

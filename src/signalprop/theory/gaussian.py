@@ -103,7 +103,7 @@ def correlated_expectation(
     Returns
     -------
     Tensor
-        The broadcast shape, float64, to about 1e-11 of :math:`E |f g|`.
+        The broadcast shape, float64, to about 1e-11 of :math:`E |f g|` or 1e-15 of :math:`E |f| E |g|`.
 
     Raises
     ------
@@ -142,25 +142,29 @@ def expectation_at_angle(
     if c.numel() == 0:
         return torch.zeros(shape, dtype=torch.float64)
     features = set(kinks)
+    scales = []
     for function, q in ((f, q1), (g, q2)):
-        _, magnitude, found = _expect(function, q.aminmax()[1].reshape(1), kinks)
-        _refuse_dead(magnitude, q)
-        features |= found
-        floor = 1e-20 * magnitude.item()  # in the end that of g
+        each, which = q.unique(return_inverse=True)
+        magnitude = _expect(function, each, kinks)[1]
+        _refuse_dead(magnitude, each)
+        scales.append(magnitude[which])
+        features |= _expect(function, each[-1:], kinks)[2]
+    scale_f, scale_g = scales
     marks = torch.tensor(sorted(features), dtype=torch.float64)
     root1, root2 = q1.sqrt(), q2.sqrt()
     scale = root1.reciprocal().clamp_max(1)
 
-    def outer(owner: Tensor, t: Tensor) -> Tensor:
+    def outer(owner: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
         k = owner[:, None].expand_as(t)
         z, measure = _stretched(t, 0.0, scale[k])
         weighted = f(root1[k] * z) * measure
         inside = weighted.abs() > 1e-40 * weighted.abs().amax()  # the tails of the outer integral need no inner one
         row = k[inside]
         mean, spread = root2[row] * c[row] * z[inside], root2[row] * s[row]
-        result = weighted.clone()
-        result[inside] *= _shifted_expectation(g, mean, spread, marks, floor)
-        return result
+        value, size = _shifted_expectation(g, mean, spread, marks, 1e-20 * scale_g[row])
+        result = torch.zeros(2, *t.shape, dtype=torch.float64)
+        result[:, inside] = weighted[inside] * torch.stack([value, size])
+        return result[0], result[1].abs()
 
     reach = torch.asinh(REACH / scale)
     # the inner integral rounds a kink of g off over the width sin θ; no rule sees a narrow one but between panels
@@ -168,7 +172,7 @@ def expectation_at_angle(
     rounded = torch.cat([marks / root2[:, None] + side * s[:, None] for side in (-6, 0, 6)], -1) / c[:, None]
     breaks = torch.cat([own, torch.where(s[:, None] < 0.1, rounded, own.repeat(1, 3))], -1)
     edges = _edges(-reach, reach, _to_t(breaks, scale), 6)
-    value, _, _ = _adaptive(outer, edges, 1e-11, 64)
+    value, _, _ = _adaptive(outer, edges, 1e-11, 64, 1e-4 * scale_f * scale_g)
     return value.reshape(shape)
 
 
@@ -177,9 +181,10 @@ def _expect(f: Elementwise, q: Tensor, kinks: tuple[float, ...]) -> tuple[Tensor
     root = q.sqrt()
     scale = root.reciprocal().clamp_max(1)
 
-    def integrand(owner: Tensor, t: Tensor) -> Tensor:
+    def integrand(owner: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
         z, measure = _stretched(t, 0.0, scale[owner, None])
-        return f(root[owner, None] * z) * measure
+        y = f(root[owner, None] * z) * measure
+        return y, y.abs()
 
     reach = torch.asinh(REACH / scale)
     marks = torch.tensor(kinks, dtype=torch.float64)
@@ -189,18 +194,21 @@ def _expect(f: Elementwise, q: Tensor, kinks: tuple[float, ...]) -> tuple[Tensor
     return value, magnitude, found
 
 
-def _shifted_expectation(g: Elementwise, mean: Tensor, spread: Tensor, marks: Tensor, floor: float) -> Tensor:
-    """Return E g(mean + spread·z), [n]; t is centred where the argument of g is zero, if z can reach it."""
+def _shifted_expectation(
+    g: Elementwise, mean: Tensor, spread: Tensor, marks: Tensor, floor: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return E g(mean + spread·z) and E |g|, [n]; t is centred where the argument of g is zero, if z can reach it."""
     scale = spread.reciprocal().clamp_max(1)
     centre = (-mean / spread).nan_to_num(0.0, REACH, -REACH).clamp(-REACH, REACH)
 
-    def integrand(owner: Tensor, t: Tensor) -> Tensor:
+    def integrand(owner: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
         z, measure = _stretched(t, centre[owner, None], scale[owner, None])
-        return g(mean[owner, None] + spread[owner, None] * z) * measure
+        y = g(mean[owner, None] + spread[owner, None] * z) * measure
+        return y, y.abs()
 
     low, high = ((sign * REACH - centre).div(scale).asinh() for sign in (-1, 1))
     marked = _to_t((marks - mean[:, None]) / spread[:, None] - centre[:, None], scale)
-    return _adaptive(integrand, _edges(low, high, marked, 5), 1e-11, 8192, floor)[0]
+    return _adaptive(integrand, _edges(low, high, marked, 5), 1e-11, 8192, floor)[:2]
 
 
 def _stretched(t: Tensor, centre: float | Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
@@ -223,17 +231,23 @@ def _edges(low: Tensor, high: Tensor, marks: Tensor, panels: int) -> Tensor:
 
 
 def _adaptive(
-    integrand: Callable[[Tensor, Tensor], Tensor], edges: Tensor, tolerance: float, rows: int, floor: float = 1e-280
+    integrand: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],
+    edges: Tensor,
+    tolerance: float,
+    rows: int,
+    floor: float | Tensor = 1e-280,
 ) -> tuple[Tensor, Tensor, list[tuple[int, float]]]:
-    """Return the integrals and their ∫|f| over panels [n, m + 1], and the first few rounds' midpoints of split panels.
+    """Return the integrals and their sizes over panels [n, m + 1], and midpoints of panels split in the first rounds.
 
-    `integrand(owner, t)` takes the integral's number for each row of t; `rows` of t at a time keep the work in cache.
-    The tolerance is relative to ∫|f|, or to `floor` where that is less: in its far tail a function is mere noise.
+    `integrand(owner, t)` takes the integral's number for each row of t, and returns the values and the sizes to which
+    their rounding errors compare; `rows` of t at a time keep the work in cache. The tolerance is relative to the
+    integrated size, or to `floor` [n] where that is larger: in its far tail a function is mere noise.
     """
     count = len(edges)
     owner = torch.arange(count)[:, None].expand(count, edges.shape[1] - 1).reshape(-1)
     a, b = edges[:, :-1].reshape(-1), edges[:, 1:].reshape(-1)
     nodes, weights = _kronrod()
+    lowest = torch.as_tensor(floor, dtype=torch.float64).expand(count)
     total, settled = torch.zeros(2, count, dtype=torch.float64)
     splits: list[tuple[int, float]] = []
     for round_ in range(64):
@@ -242,13 +256,13 @@ def _adaptive(
         parts = []
         for k, left, right in zip(owner.split(rows), a.split(rows), b.split(rows), strict=True):
             half = (right - left)[:, None] / 2
-            y = integrand(k, left[:, None] + half * (1 + nodes)) * half
-            parts.append(torch.cat([y @ weights, y.abs() @ weights[:, :1]], -1))
+            y, bulk = integrand(k, left[:, None] + half * (1 + nodes))
+            parts.append(half * torch.cat([y @ weights, bulk @ weights[:, :1]], -1))
         kronrod, gauss, size = torch.cat(parts).unbind(-1) if parts else torch.zeros(3, 0, dtype=torch.float64)
         magnitude = settled.index_add(0, owner, size)
         if not magnitude.isfinite().all():
             raise ValueError("the integrand is not finite: f must be, over 38 standard deviations of its argument")
-        rough = (kronrod - gauss).abs() > tolerance * magnitude[owner].clamp_min(floor)
+        rough = (kronrod - gauss).abs() > tolerance * torch.maximum(magnitude, lowest)[owner]
         rough &= (b - a) > 1e-15 * torch.maximum(a.abs(), b.abs())
         total.index_add_(0, owner[~rough], kronrod[~rough])
         settled.index_add_(0, owner[~rough], size[~rough])
