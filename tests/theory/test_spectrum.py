@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import special, stats
+from scipy import optimize, special, stats
 
 from signalprop import stream
 from signalprop.theory import (
@@ -268,6 +268,19 @@ def test_a_gap_between_zero_and_the_rest():
     assert jacobian_edges(law) == pytest.approx(turns, rel=1e-12)
 
 
+def test_edges_between_two_atoms():
+    """The compression of a two-valued diagonal: λ = y − (1 − p)/G(y), G = E 1/(y − d), turns twice between them."""
+    p, d, masses = 0.75, np.array([0.0625, 1.0]), np.array([0.4, 0.6])
+
+    def turning(y):
+        return (1 - p) * (masses / (y - d) ** 2).sum() - (masses / (y - d)).sum() ** 2
+
+    turns = [optimize.brentq(turning, *bracket, xtol=1e-15) for bracket in [(0.0626, 0.4), (0.4, 0.9999)]]
+    law = bernoulli_mask(p) * discrete_slopes(zip(d.tolist(), masses.tolist(), strict=True))
+    assert jacobian_edges(law) == pytest.approx([y - (1 - p) / (masses / (y - d)).sum() for y in turns], rel=1e-12)
+    assert dict(law.atoms) == pytest.approx({0.0: 0.25, 0.0625: 0.15, 1.0: 0.35})
+
+
 @pytest.mark.parametrize("act", ["tanh", "erf", "gelu", "selu", "sigmoid"])
 def test_spectrum_of_slopes_near_zero_begins_at_zero(act):
     assert jacobian_edges(critical(orthogonal_weights, act, 0.5, 3))[0] == 0
@@ -301,14 +314,14 @@ def test_two_orthogonal_relu_layers_follow_the_arcsine_law():
     assert torch.allclose(jacobian_cdf(law, x), 0.5 + (x.sqrt() / 2).asin() / math.pi, rtol=1e-12, atol=0)
 
 
-@pytest.mark.parametrize(("p", "q"), [(0.9, 0.9), (0.7, 0.4), (0.5, 0.8)])
+@pytest.mark.parametrize(("p", "q"), [(0.9, 0.9), (0.7, 0.4), (0.5, 0.8), (0.99999, 0.125)])
 def test_two_free_projections(p, q):
     """Density √((b−x)(x−a)) / (2πx(1−x)), an atom at 1 if p + q > 1."""
     law = bernoulli_mask(p) * bernoulli_mask(q)
     middle, half = p + q - 2 * p * q, 2 * math.sqrt(p * q * (1 - p) * (1 - q))
     x = torch.linspace(middle - 0.99 * half, middle + 0.99 * half, 20, dtype=torch.float64)
     expected = (half**2 - (x - middle) ** 2).sqrt() / (2 * math.pi * x * (1 - x))
-    assert torch.allclose(jacobian_density(law, x), expected, rtol=1e-10, atol=0)
+    assert torch.allclose(jacobian_density(law, x), expected, rtol=1e-9, atol=0)
     assert jacobian_edges(law) == pytest.approx((middle - half, middle + half), rel=1e-10, abs=1e-15)
     atoms = {0.0: 1 - min(p, q)} | ({1.0: p + q - 1} if p + q > 1 else {})
     assert dict(law.atoms) == pytest.approx(atoms)
@@ -399,6 +412,13 @@ def test_gap_carries_no_mass():
     x = float64(0.01, 0.05, 0.2)
     assert jacobian_density(law, x).tolist() == pytest.approx([0, 0, 0], abs=1e-12)
     assert jacobian_cdf(law, x).tolist() == pytest.approx([0.9] * 3, abs=1e-12)
+
+
+def test_pole_of_the_density():
+    """Atoms of masses .4 and .6: that of the product just vanishes, and leaves a density that is infinite there."""
+    law = discrete_slopes([(0.25, 0.4), (1.0, 0.6)]) * discrete_slopes([(0.01, 0.4), (1.0, 0.6)])
+    assert jacobian_density(law, float64(0.01)).item() > 1e4
+    assert jacobian_cdf(law, float64(0.01, 0.01 + 1e-9)).tolist() == pytest.approx([0.4, 0.4], abs=1e-5)
 
 
 def test_shapes_are_kept():
@@ -567,7 +587,7 @@ def test_order_of_the_factors_does_not_matter(pair):
     one, other = (product(drawn) for drawn in pair)
     assert jacobian_moments(one).tolist() == pytest.approx(jacobian_moments(other).tolist(), rel=1e-10)
     assert [v for atom in one.atoms for v in atom] == pytest.approx([v for atom in other.atoms for v in atom])
-    x = float64(0.01, 0.7, 3.3)
+    x = float64(0.0123, 0.7, 3.3)
     assert torch.allclose(jacobian_cdf(one, x), jacobian_cdf(other, x), rtol=0, atol=1e-8)
 
 

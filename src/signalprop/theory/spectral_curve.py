@@ -8,7 +8,6 @@ the real axis that is wanted. In the upper half plane, where that line runs, no 
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -20,6 +19,7 @@ from signalprop.theory.spectral_law import Slopes, SpectralLaw
 
 _CLOSE = 1e-10  # of ln λ
 _FAR = 20.0  # of ln |v|
+_STUCK = 1e-12  # smallest step, of a way from 0 to 1
 _CACHED = 2**16  # complex numbers that a processor keeps near
 
 Complex = Complex128[Tensor, " points"]
@@ -69,10 +69,7 @@ def log_lambda(law: SpectralLaw, point: CurvePoint, rates: list[Complex]) -> tup
 def follow(law: SpectralLaw, x: Real, mean: float, second: float) -> CurvePoint:
     """Return the points of the curve at λ = x + i0, x > 0, of a law with these first two moments.
 
-    Raises
-    ------
-    RuntimeError
-        If the way there is lost, which happens only where the density is infinite.
+    Where the density is infinite, and s with it, the way ends just before.
     """
     nodes = sum(len(slopes.values) for slopes, _ in law.slopes)
     parts = [_follow(law, part, mean, second) for part in x.split(max(1, _CACHED // max(1, nodes)))]
@@ -81,35 +78,40 @@ def follow(law: SpectralLaw, x: Real, mean: float, second: float) -> CurvePoint:
 
 
 def _follow(law: SpectralLaw, x: Real, mean: float, second: float) -> CurvePoint:
-    start = complex(math.log(100 * second / mean), math.pi)
+    start = complex(math.log(10 * second / mean), math.pi)
     way = x.log() - start
     s = torch.full_like(way, -mean / math.exp(start.real))
     point = CurvePoint(s + 1 - law.zero_mass, [s / slopes.moment(1) for slopes, _ in law.slopes])
-    done, step = torch.zeros_like(x), torch.full_like(x, 0.02)
-    while (rest := (done < 1).nonzero().squeeze(-1)).numel():
-        if step[rest].min() < 1e-12:
-            raise RuntimeError(f"no solution near λ = {x[rest[step[rest].argmin()]]:g}; is the density infinite there?")
+    done, step = torch.zeros_like(x), torch.full_like(x, 0.03)
+    while (rest := ((done < 1) & (step > _STUCK)).nonzero().squeeze(-1)).numel():
         there = (done[rest] + step[rest]).clamp(max=1)
         trial, arrived = _newton(law, point[rest], start + there * way[rest])
         point.put(rest[arrived], trial[arrived])
         done[rest[arrived]] = there[arrived]
-        step[rest] *= torch.where(arrived, 1.6, 0.4)
-    return _newton(law, point, x.log() + 0j, iterations=60)[0]  # at an edge it halves the error only
+        step[rest] *= torch.where(arrived, 2.0, 0.4)
+    if not (done > 1 - 1e-6).all():
+        raise RuntimeError(f"the curve is lost on the way to λ = {x[done.argmin()]:g}")
+    # at an edge each iteration only halves the error
+    last, arrived = _newton(law, point, x.log() + 0j, iterations=60, tolerance=1e-12)
+    point.put(arrived, last[arrived])
+    return point
 
 
-def _newton(law: SpectralLaw, start: CurvePoint, target: Complex, iterations: int = 8) -> tuple[CurvePoint, Tensor]:
+def _newton(
+    law: SpectralLaw, start: CurvePoint, target: Complex, iterations: int = 6, tolerance: float = 1e-6
+) -> tuple[CurvePoint, Tensor]:
     """Solve F(s) = target from a near-by start; also say which points arrived, without a jump."""
     point = start
     for _ in range(iterations):
-        excess, slope, errors, rates = _equations(law, point, target)
+        point, excess, slope, errors, rates = _equations(law, point, target)
         for (_, n), omega, error, rate in zip(law.slopes, point.omegas, errors, rates, strict=True):
             excess = excess + n * error / (omega * rate)
         move = -excess / slope
         omegas = [w + (move - e) / rate for w, e, rate in zip(point.omegas, errors, rates, strict=True)]
         point = CurvePoint(point.v + move, omegas)
-        if bool((move.abs() <= 1e-15 * point.v.abs()).all()):
+        if bool((move.abs() <= tolerance * point.v.abs()).all()):
             break
-    excess, _, errors, _ = _equations(law, point, target)
+    point, excess, _, errors, _ = _equations(law, point, target)
     arrived = (excess.abs() < _CLOSE) & ((point.v - start.v).abs() < 0.5 * start.v.abs())
     for part in [point.v, *point.omegas]:
         arrived &= part.imag <= 1e-6 * part.abs()  # room for rounding; the conjugate solution is refused
@@ -120,16 +122,22 @@ def _newton(law: SpectralLaw, start: CurvePoint, target: Complex, iterations: in
 
 def _equations(
     law: SpectralLaw, point: CurvePoint, target: Complex
-) -> tuple[Complex, Complex, list[Complex], list[Complex]]:
-    """Return F − target, dF/ds, and for each diagonal matrix ψ_i(ω_i) − s and dψ_i/dω_i."""
-    errors, rates = [], []
+) -> tuple[CurvePoint, Complex, Complex, list[Complex], list[Complex]]:
+    """Return the point, F − target, dF/ds, and for each diagonal matrix ψ_i(ω_i) − s and dψ_i/dω_i.
+
+    If there is a diagonal matrix the point is moved to the s of its ω: in a deep net F varies little along s = ψ(ω),
+    and much beside it.
+    """
+    pluses, rates = [], []
     for (slopes, _), omega in zip(law.slopes, point.omegas, strict=True):
         resolvent = 1 / (1 - omega[:, None] * slopes.values)
         # ψ(ω) + P(d > 0) = E[1/(1−ωd); d > 0] tends to 0 as ω grows
-        errors.append(resolvent @ slopes.weights - (point.v + law.zero_mass - slopes.zero_mass))
+        pluses.append(resolvent @ slopes.weights + (slopes.zero_mass - law.zero_mass))
         rates.append(resolvent.square() @ (slopes.weights * slopes.values))
+    if pluses:
+        point = CurvePoint(pluses[0], point.omegas)
     value, slope = log_lambda(law, point, rates)
-    return value - target, slope, errors, rates
+    return point, value - target, slope, [plus - point.v for plus in pluses], rates
 
 
 def edge_from_above(law: SpectralLaw) -> float:
@@ -137,8 +145,7 @@ def edge_from_above(law: SpectralLaw) -> float:
 
     As λ falls from ∞, s grows from 0 to ∞; there, if there is an atom, it goes on from −∞.
     """
-    arcs = [_arc(law, 1.0, 1 - law.zero_mass, "above"), _arc(law, -1.0, 0.0, "above")]
-    return _first_edge(arcs, _last_before_slopes(law, "above"))
+    return _first_edge(law, "above", _last_before_slopes(law, "above"))
 
 
 def edge_from_below(law: SpectralLaw) -> float:
@@ -146,47 +153,54 @@ def edge_from_below(law: SpectralLaw) -> float:
 
     As λ grows from 0, v falls from 0 to −∞; there, if there is an atom, it goes on from ∞.
     """
-    arcs = [_arc(law, -1.0, 0.0, "below"), _arc(law, 1.0, 1 - law.zero_mass, "below")]
-    return _first_edge(arcs, _last_before_slopes(law, "below"))
+    return _first_edge(law, "below", _last_before_slopes(law, "below"))
 
 
-Arc = Callable[[Real], tuple[Real, Real]]
-
-
-def _arc(law: SpectralLaw, sign: float, origin: float, side: str) -> Arc:
-    """Return λ and dF/ds as functions of w, along the real v = origin + sign e^w, outside of the spectrum."""
-
-    def arc(w: Real) -> tuple[Real, Real]:
-        v = origin + sign * w.exp()
-        value, slope = real_curve(law, v, side)
-        return value.exp(), slope
-
-    return arc
-
-
-def real_curve(law: SpectralLaw, v: Real, side: str) -> tuple[Real, Real]:
-    """Return ln |λ| and dF/ds at real v."""
-    found = [_inverse(slopes, side, v + law.zero_mass - slopes.zero_mass) for slopes, _ in law.slopes]
+def real_curve(law: SpectralLaw, v: Real, side: str, beyond: bool = False) -> tuple[Real, Real]:
+    """Return ln |λ| and dF/ds at real v, above or below of the spectrum, or beyond its outermost atom on that side."""
+    found = [_inverse(slopes, side, beyond, v + law.zero_mass - slopes.zero_mass) for slopes, _ in law.slopes]
     point = CurvePoint(v + 0j, [1 / y + 0j for y, _ in found])
     value, slope = log_lambda(law, point, [rate + 0j for _, rate in found])
     return value.real, slope.real
 
 
-def _first_edge(arcs: list[Arc], last: float) -> float:
-    """Walk along the first arc from w = −20, and back along the second, to the first dF/ds = 0, or to w = last."""
-    out = torch.linspace(-_FAR, min(last, _FAR), 201, dtype=torch.float64)
-    for arc, w in [(arcs[0], out), (arcs[1], out.flip(0))]:
-        value, slope = arc(w)
+def _first_edge(law: SpectralLaw, side: str, last: float) -> float:
+    """Walk along real s from far outside, where w = −20, to the first dF/ds = 0 or to w = last; past an atom go on."""
+    sign, root = 1.0 if side == "above" else -1.0, 1 - law.zero_mass
+
+    def outside(w: Real) -> tuple[Real, Real]:
+        return real_curve(law, w.exp() + root if side == "above" else -w.exp(), side)
+
+    def beyond(w: Real) -> tuple[Real, Real]:
+        return real_curve(law, 2 * sign * w.sinh() + root, side, beyond=True)
+
+    poles = [-1.0, 0.0, *(-p for p, _ in law.roots), *(slopes.zero_mass - 1 for slopes, _ in law.slopes)]
+    below = [math.log(-s - root) for s in poles if s < -root]
+    for walk, end, marks in [
+        (outside, min(last, _FAR), below if side == "below" else []),
+        (beyond, _FAR, [math.asinh(s / (2 * sign)) for s in poles]),
+    ]:
+        w = _grid(end, marks)
+        value, slope = walk(w)
         inside = (slope >= 0).nonzero()
         if inside.numel():
             k = int(inside[0])
             if k == 0:
-                return float(value[0])
-            root = optimize.brentq(lambda u, arc=arc: float(arc(_one(u))[1]), float(w[k - 1]), float(w[k]), xtol=1e-14)
-            return float(arc(_one(root))[0])
+                return float(value[0].exp())
+            turn = optimize.brentq(lambda u, f=walk: float(f(_one(u))[1]), float(w[k - 1]), float(w[k]), xtol=1e-14)
+            return float(walk(_one(turn))[0].exp())
         if last < math.inf:
-            return float(value[-1])
+            return float(value[-1].exp())
     raise RuntimeError("the curve has no turning point")
+
+
+def _grid(end: float, marks: list[float]) -> Real:
+    """Return points from −20 to `end`, ever denser around the marks: the poles of dF/ds, next to which it may be 0."""
+    near = torch.linspace(-14, 0, 60, dtype=torch.float64).exp()
+    points = [torch.linspace(-_FAR, end, 200, dtype=torch.float64)]
+    points += [mark + side * near for mark in marks for side in (-1, 1)]
+    w = torch.cat(points)
+    return w[(w >= -_FAR) & (w <= end)].sort().values
 
 
 def _last_before_slopes(law: SpectralLaw, side: str) -> float:
@@ -201,7 +215,7 @@ def _last_before_slopes(law: SpectralLaw, side: str) -> float:
     return min(ends)
 
 
-def _inverse(slopes: Slopes, side: str, plus: Real) -> tuple[Real, Real]:
+def _inverse(slopes: Slopes, side: str, beyond: bool, plus: Real) -> tuple[Real, Real]:
     """Return y = 1/ω and dψ/dω where ψ(ω) + P(d > 0) is `plus`, with y outside the values or next to an outermost atom.
 
     ψ falls as y grows, from ∞ to −∞ between two atoms. The distance of y to the outermost value is found by bisection
@@ -209,22 +223,21 @@ def _inverse(slopes: Slopes, side: str, plus: Real) -> tuple[Real, Real]:
     """
     d, weights = slopes.values, slopes.weights
     s = plus - 1 + slopes.zero_mass
-    sign = torch.where(s > 0, 1.0, -1.0)
-    if side == "above":
-        end, reach = slopes.highest[1], torch.where(s > 0, slopes.highest[1] / s, slopes.highest[1] - slopes.highest[0])
+    end = slopes.highest[1] if side == "above" else slopes.lowest[0]
+    if beyond:
+        gap = slopes.highest if side == "above" else slopes.lowest
+        reach = torch.full_like(s, gap[1] - gap[0])
     else:
-        end = slopes.lowest[0]
-        outside = torch.where(plus > 0, end - slopes.moment(1) / s, end)
-        reach = torch.where(s > 0, slopes.lowest[1] - end, outside)
+        reach = end / s if side == "above" else torch.where(plus > 0, end - slopes.moment(1) / s, end)
+    sign = 1.0 if (side == "above") != beyond else -1.0
     low, high = torch.full_like(s, -690.0), reach.log()
     for _ in range(64):
         middle = (low + high) / 2
-        psi = ((1 / ((sign * middle.exp())[:, None] + (end - d))) @ (weights * d)).real
-        near = torch.where(sign > 0, psi < s, psi > s)
+        psi = ((1 / (sign * middle.exp()[:, None] + (end - d))) @ (weights * d)).real
+        near = sign * psi < sign * s
         low, high = torch.where(near, low, middle), torch.where(near, middle, high)
-    distance = sign * low.exp()
-    y = end + distance
-    return y, ((y[:, None] / (distance[:, None] + (end - d))) ** 2 @ (weights * d)).real
+    y = end + sign * low.exp()
+    return y, ((y[:, None] / (sign * low.exp()[:, None] + (end - d))) ** 2 @ (weights * d)).real
 
 
 def _one(w: float) -> Real:

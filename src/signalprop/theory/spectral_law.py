@@ -198,7 +198,7 @@ def bernoulli_mask(p: float) -> SpectralLaw:
     """
     if not 0 < p <= 1:
         raise ValueError(f"p must lie in (0, 1], got {p:g}; with p = 0 no signal passes")
-    if p == 1:
+    if 1 - p < _NEGLIGIBLE:
         return SpectralLaw()
     return SpectralLaw(math.log(p), roots=((float(p), 1), (1.0, -1)), atoms=((0.0, 1 - p), (1.0, float(p))))
 
@@ -209,7 +209,7 @@ def residual_blocks(c: float) -> SpectralLaw:
     c is the limit of :math:`\sum_l E |Y_l|^2`, the mean squared singular values of the branches. The Y_l must be free
     of each other and invariant under rotations, as in a branch W₂ φ(W₁ x); then, whatever φ, the one number c decides
     the whole spectrum. For L such ReLU branches of which both matrices together have the variance σ_w²,
-    :math:`c = L \sigma_w^2 / 2`.
+    :math:`c = L \sigma_w^2 / 2`. A c below 1e-12 counts as 0.
 
     Raises
     ------
@@ -223,7 +223,7 @@ def residual_blocks(c: float) -> SpectralLaw:
     """
     if not 0 <= c < math.inf:
         raise ValueError(f"c must be finite and not negative, got {c:g}")
-    return SpectralLaw(log_scale=float(c), tilt=2 * float(c), atoms=()) if c > 0 else SpectralLaw()
+    return SpectralLaw(log_scale=float(c), tilt=2 * float(c), atoms=()) if c > _NEGLIGIBLE else SpectralLaw()
 
 
 def discrete_slopes(atoms: Iterable[tuple[float, float]]) -> SpectralLaw:
@@ -248,7 +248,7 @@ def discrete_slopes(atoms: Iterable[tuple[float, float]]) -> SpectralLaw:
         raise ValueError("all slopes are 0: no signal passes backwards")
     if len(positive) == 1:
         value, mass = positive[0]
-        return orthogonal_weights(value) * bernoulli_mask(mass if 1 - mass > _NEGLIGIBLE else 1.0)
+        return orthogonal_weights(value) * bernoulli_mask(min(mass, 1.0))
     d, weights = torch.tensor(positive, dtype=torch.complex128).unbind(1)
     lowest, highest = (positive[0][0], positive[1][0]), (positive[-2][0], positive[-1][0])
     return SpectralLaw(slopes=((Slopes(d, weights, tuple(given), lowest, highest), 1),), atoms=tuple(given))

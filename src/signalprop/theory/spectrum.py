@@ -101,7 +101,8 @@ def jacobian_density(law: SpectralLaw, x: Float[Tensor, "*shape"]) -> Float[Tens
     r"""Return the density of the continuous part at each x, any shape; its integral is ``law.continuous_mass``.
 
     It is :math:`-\mathrm{Im}\, s / (\pi x)` on the curve of the law, and exactly 0 outside `jacobian_edges`. Where it
-    has a pole, as :math:`\lambda^{-L/(L+1)}` at 0 for L Gaussian layers, integrate in ln λ, or use `jacobian_cdf`.
+    has a pole, as :math:`\lambda^{-L/(L+1)}` at 0 for L Gaussian layers, integrate in ln λ, or use `jacobian_cdf`; at
+    a pole itself, such as 1 for masks that keep just 1 − 1/L, it is a large number.
 
     Raises
     ------
