@@ -7,6 +7,7 @@ more than 1e-12 of q between it and its neighbours, or touches it to within that
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import pairwise
 from typing import Literal
 
@@ -14,7 +15,7 @@ import torch
 from scipy import optimize
 
 from signalprop.theory.activations import Activation, ActivationLike, activation
-from signalprop.theory.gaussian import QuadratureError
+from signalprop.theory.gaussian import QuadratureError, expectation_or_zero
 from signalprop.theory.mean_field import check_variances, chi_q, layer_moments, second_moment, slope_second_moment
 
 INFINITE = 1e60  # a variance at which an activation is its asymptotes to all digits
@@ -72,13 +73,18 @@ def fixed_points(act: ActivationLike, sigma_w2: float, sigma_b2: float = 0.0) ->
     """
     phi = _check(act, sigma_w2, sigma_b2)
 
+    scan, square, slope = _scan(phi)
+    relative = (sigma_w2 * square + sigma_b2) / scan.exp()  # the new variance by the old
+
     def growth(x: float) -> float:
-        return _growth(phi, sigma_w2, sigma_b2, torch.tensor([x], dtype=torch.float64))[0].item()
+        q = torch.tensor(math.exp(x), dtype=torch.float64)
+        square = expectation_or_zero(lambda u: phi.function(u) ** 2, q, phi.kinks)
+        return (sigma_w2 * square.item() + sigma_b2) / math.exp(x) - 1
 
     def tilt(x: float) -> float:
-        return _growth(phi, sigma_w2, sigma_b2, torch.tensor([x], dtype=torch.float64))[1].item()
+        return sigma_w2 * layer_moments(phi, torch.tensor(math.exp(x), dtype=torch.float64))[2].item() - 1 - growth(x)
 
-    x, curve, tilts = _scan(phi, sigma_w2, sigma_b2)
+    x, curve, tilts = scan.tolist(), (relative - 1).tolist(), (sigma_w2 * slope - relative).tolist()
     extremes = [(e, growth(e)) for e in _sign_changes(tilt, x, tilts, 1e-12)]
     found = [_record(phi, sigma_w2, math.exp(e), "half-stable") for e, g in extremes if abs(g) <= 1e-12]
     # from one extreme to the next the curve is monotone, and so crosses zero once if at all
@@ -86,25 +92,30 @@ def fixed_points(act: ActivationLike, sigma_w2: float, sigma_b2: float = 0.0) ->
     clear = [(x, g) for x, g in knots if abs(g) > _NOISE]
     if not clear:
         return [_record(phi, sigma_w2, 1.0, "neutral")]
-    if sigma_b2 == 0 and _at_zero(phi) == 0:
+    if clear[0][1] < 0 or (sigma_b2 == 0 and _at_zero(phi) == 0):
         found.append(_record(phi, sigma_w2, 0.0, "stable" if clear[0][1] < 0 else "unstable"))
     for e in _sign_changes(growth, [x for x, _ in clear], [g for _, g in clear], _NOISE):
         point = _record(phi, sigma_w2, math.exp(e), "stable")
-        found.append(point if abs(point.chi_q) < 1 else replace(point, stability="unstable"))
+        found.append(point if point.chi_q < 1 else replace(point, stability="unstable"))
     if clear[-1][1] > 0:
+        if scan[-1] < 12 * math.log(10) - 1:
+            raise QuadratureError(
+                f"quadrature follows {phi.name} only up to q = {scan[-1].exp():.1g}, still rising there"
+            )
         found.append(_record(phi, sigma_w2, math.inf, "stable"))
     return sorted(found, key=lambda point: point.q)
 
 
 def fixed_point(act: ActivationLike, sigma_w2: float, sigma_b2: float = 0.0) -> float:
-    """Return the variance q* that a deep network reaches from q_0 = 1; inf if it diverges; arguments as `fixed_points`.
+    r"""Return the variance q* that a deep network reaches from q_0 = 1, inf if it diverges; as `fixed_points`.
 
-    A network whose map returns every q stays at 1.
+    That is the next fixed point on the side to which the map moves 1; where the map returns every q, 1 itself.
+    The variance cannot oscillate, whatever φ: by the form of the Gaussian density :math:`\chi_q \ge -\tfrac12`.
 
     Raises
     ------
     ValueError
-        As `fixed_points`, or if the variance does not settle but oscillates (a steeply falling map).
+        As `fixed_points`.
 
     Examples
     --------
@@ -119,8 +130,6 @@ def fixed_point(act: ActivationLike, sigma_w2: float, sigma_b2: float = 0.0) -> 
     if abs(nearest.q - 1) < 1e-12 or nearest.stability == "neutral":
         return nearest.q
     ahead = [p for p in points if p.q > 1] if change > 0 else [p for p in reversed(points) if p.q < 1]
-    if not ahead or ahead[0].stability == "unstable":
-        raise ValueError("the variance oscillates and does not settle: its map falls too steeply at the fixed point")
     return ahead[0].q
 
 
@@ -162,7 +171,7 @@ def critical_point(act: ActivationLike, sigma_b2: float = 0.0) -> tuple[float, f
     candidates = [q for q in _roots(excess, -12.0) if q > 0]
     for q in candidates:
         sigma_w2 = 1 / slope_second_moment(phi, q).item()
-        if abs(chi_q(phi, q, sigma_w2).item()) < 1:
+        if chi_q(phi, q, sigma_w2).item() < 1:
             return sigma_w2, q
     what = f"only the repelling q* = {candidates[0]:g}" if candidates else "none with q* > 0"
     hint = "; see half_stable_point" if _half_stable(phi) else ""
@@ -207,27 +216,21 @@ def _half_stable(phi: Activation) -> list[float]:
     return [q for q in roots if q * slope_second_moment(phi, q).item() >= second_moment(phi, q).item()]  # else σ_b² < 0
 
 
-def _growth(phi: Activation, sigma_w2: float, sigma_b2: float, x: torch.Tensor) -> torch.Tensor:
-    """Return what the map adds to q relative to it, and the derivative of that, [2, n], at ln q = x [n]."""
-    q = x.exp()
-    square, _, tilt = layer_moments(phi, q)
-    relative = (sigma_w2 * square + sigma_b2) / q
-    return torch.stack([relative - 1, sigma_w2 * tilt - relative])
-
-
-def _scan(phi: Activation, sigma_w2: float, sigma_b2: float) -> tuple[list[float], list[float], list[float]]:
-    """Return ln q with growth and tilt there; up to where quadrature can follow an oscillating φ."""
+@lru_cache(maxsize=32)
+def _scan(phi: Activation) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return ln q with E φ² and its derivative there; up to where quadrature can follow an oscillating φ."""
     decades = [torch.arange(-30, -6, 1 / 6), torch.arange(-6, 6, 1 / 30), torch.arange(6, 12.01, 1 / 6)]
     columns: list[torch.Tensor] = []
     for x in torch.cat(decades).to(torch.float64).mul(math.log(10)).split(40):
         try:
-            columns.append(torch.cat([x[None], _growth(phi, sigma_w2, sigma_b2, x)]))
+            square, _, tilt = layer_moments(phi, x.exp())
         except QuadratureError:
-            if not columns or columns[-1][1, -1] > 0:
+            if not columns or columns[-1][0, -1] < 1:
                 raise
             break
-    x, growth, tilt = torch.cat(columns, -1).tolist()
-    return x, growth, tilt
+        columns.append(torch.stack([x, square, tilt]))
+    x, square, tilt = torch.cat(columns, -1)
+    return x, square, tilt
 
 
 def _roots(f: Callable[[torch.Tensor], torch.Tensor], lowest: float) -> list[float]:

@@ -269,7 +269,7 @@ def _adaptive(
         owner, a, b = owner[rough], a[rough], b[rough]
         if len(owner) == 0:
             return total, settled, splits
-        if len(owner) > 2000 * count:
+        if len(owner) > 500 * count:
             break
         middle = (a + b) / 2
         if round_ < 4:
