@@ -1,8 +1,37 @@
 """Predict: pure functions over float64 that import nothing else of this package."""
 
+from signalprop.theory.activations import ACTIVATIONS, Activation, activation, leaky_relu
 from signalprop.theory.condition_number import balanced_chain_eigenvalues, gaussian_log_condition, quadratic_steps
-from signalprop.theory.finite_width import log_norm_law, mean_norm_growth
+from signalprop.theory.correlation import (
+    correlation_fixed_point,
+    correlation_map,
+    critical_rate,
+    depth_scales,
+    gradient_correlation,
+    gradient_depth_scale,
+)
+from signalprop.theory.finite_width import (
+    dead_probability,
+    jacobian_entry_kurtosis,
+    log_norm_asymptote,
+    log_norm_law,
+    mean_norm_growth,
+    relative_second_moment,
+)
+from signalprop.theory.fixed_points import FixedPoint, critical_point, fixed_point, fixed_points, half_stable_point
+from signalprop.theory.gains import GainAudit, audit_gain, gain
+from signalprop.theory.gaussian import QuadratureError, correlated_expectation, gaussian_expectation
 from signalprop.theory.linear_chain import linear_chain_gradients
+from signalprop.theory.mean_field import (
+    chi1,
+    chi_q,
+    mean_activation,
+    second_moment,
+    slope_second_moment,
+    variance_map,
+)
+from signalprop.theory.normalization import batch_norm_gradient_growth
+from signalprop.theory.residual import batch_norm_residual_profile, residual_profile
 from signalprop.theory.scalar_chain import (
     basin,
     chain_gradient,
@@ -16,23 +45,87 @@ from signalprop.theory.scalar_chain import (
     tied_curvature,
     tied_gradient,
 )
+from signalprop.theory.slope_law import activation_slopes
+from signalprop.theory.spectral_law import (
+    SpectralLaw,
+    bernoulli_mask,
+    discrete_slopes,
+    free_product,
+    gaussian_weights,
+    orthogonal_weights,
+    residual_blocks,
+)
+from signalprop.theory.spectrum import (
+    jacobian_cdf,
+    jacobian_density,
+    jacobian_edges,
+    jacobian_moments,
+    s_transform,
+)
 
 __all__ = [
+    "ACTIVATIONS",
+    "Activation",
+    "FixedPoint",
+    "GainAudit",
+    "QuadratureError",
+    "SpectralLaw",
+    "activation",
+    "activation_slopes",
+    "audit_gain",
     "balanced_chain_eigenvalues",
     "basin",
+    "batch_norm_gradient_growth",
+    "batch_norm_residual_profile",
+    "bernoulli_mask",
     "chain_gradient",
+    "chi1",
+    "chi_q",
+    "correlated_expectation",
+    "correlation_fixed_point",
+    "correlation_map",
+    "critical_point",
+    "critical_rate",
     "crossing_step",
+    "dead_probability",
+    "depth_scales",
     "descent_steps",
     "descent_time",
+    "discrete_slopes",
+    "fixed_point",
+    "fixed_points",
     "flat_interval",
+    "free_product",
+    "gain",
+    "gaussian_expectation",
     "gaussian_log_condition",
+    "gaussian_weights",
+    "gradient_correlation",
+    "gradient_depth_scale",
+    "half_stable_point",
+    "jacobian_cdf",
+    "jacobian_density",
+    "jacobian_edges",
+    "jacobian_entry_kurtosis",
+    "jacobian_moments",
+    "leaky_relu",
     "linear_chain_gradients",
+    "log_norm_asymptote",
     "log_norm_law",
+    "mean_activation",
     "mean_norm_growth",
+    "orthogonal_weights",
     "quadratic_steps",
+    "relative_second_moment",
+    "residual_blocks",
+    "residual_profile",
+    "s_transform",
     "scalar_log_law",
+    "second_moment",
+    "slope_second_moment",
     "stable_step",
     "steepest_interior_point",
     "tied_curvature",
     "tied_gradient",
+    "variance_map",
 ]

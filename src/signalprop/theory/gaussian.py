@@ -1,0 +1,300 @@
+r"""Expectations over one Gaussian, and over two correlated ones, by adaptive quadrature.
+
+An activation has the scale 1 of its argument, the Gaussian the scale √q, and they may be far apart. In the variable t
+of :math:`z = s \sinh t`, :math:`s = \min(1, 1/\sqrt q)`, both are smooth and a few units wide. Panels in t end at the
+kinks and are halved until the Gauss and the Kronrod rule on each agree.
+"""
+
+import math
+from collections.abc import Callable
+from functools import cache
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.polynomial import legendre
+from torch import Tensor
+
+from signalprop.theory.activations import Elementwise
+
+
+class QuadratureError(ValueError):
+    """The panels do not converge: f oscillates or jumps too often, or its digits are noise."""
+
+
+REACH = 38.0  # standard deviations; beyond, the density leaves the range of float64
+
+
+def gaussian_expectation(
+    f: Elementwise, q: float | Float[Tensor, "*shape"], kinks: tuple[float, ...] = ()
+) -> Float[Tensor, "*shape"]:
+    r"""Return :math:`E f(\sqrt q z)`, z ~ N(0, 1), to about 1e-12 of :math:`E |f|`.
+
+    Parameters
+    ----------
+    f
+        Elementwise, float64 to float64.
+    q
+        Variance of the argument, any shape.
+    kinks
+        Where f is not smooth. Undeclared ones are found by bisection.
+
+    Returns
+    -------
+    Tensor
+        Shape of q, float64, in the unit of f.
+
+    Raises
+    ------
+    ValueError
+        If q is negative or not finite; if f is not finite, or zero wherever the Gaussian reaches (a dead integrand).
+    QuadratureError
+        If the panels do not converge, as for a function with noise in its digits; a ValueError too.
+
+    Examples
+    --------
+    >>> f"{gaussian_expectation(torch.cos, 2.0):.12f} {math.exp(-1):.12f}"
+    '0.367879441171 0.367879441171'
+    """
+    variance = _variance(q)
+    value, magnitude, _ = _expect(f, variance.reshape(-1), kinks)
+    _refuse_dead(magnitude, variance)
+    return value.reshape(variance.shape)
+
+
+def expectation_or_zero(
+    f: Elementwise, q: Float[Tensor, "*shape"], kinks: tuple[float, ...]
+) -> Float[Tensor, "*shape"]:
+    """Return `gaussian_expectation`, or 0 where the integrand is dead.
+
+    Examples
+    --------
+    >>> tail = lambda x: torch.relu(x - 100)
+    >>> expectation_or_zero(tail, torch.tensor([1.0]), (100.0,))
+    tensor([0.], dtype=torch.float64)
+    """
+    return _expect(f, _variance(q).reshape(-1), kinks)[0].reshape(q.shape)
+
+
+def correlated_expectation(
+    f: Elementwise,
+    g: Elementwise,
+    c: float | Float[Tensor, "..."],
+    q1: float | Float[Tensor, "..."],
+    q2: float | Float[Tensor, "..."] | None = None,
+    kinks: tuple[float, ...] = (),
+) -> Float[Tensor, "..."]:
+    r"""Return :math:`E f(u_1) g(u_2)` for Gaussians of variances q1, q2 and correlation c.
+
+    The inner integral is over :math:`u_2 = \sqrt{q_2} (c z_1 + \sqrt{1 - c^2} z_2)` at fixed :math:`z_1`, so that
+    nothing cancels as c → ±1.
+
+    Parameters
+    ----------
+    f, g
+        Elementwise, float64 to float64.
+    c
+        Correlation in [−1, 1].
+    q1, q2
+        Variances; q2 is q1 if left out. c, q1 and q2 broadcast.
+    kinks
+        Where f or g is not smooth.
+
+    Returns
+    -------
+    Tensor
+        The broadcast shape, float64, to about 1e-11 of :math:`E |f g|`.
+
+    Raises
+    ------
+    ValueError
+        As `gaussian_expectation`, for f and for g; and if c lies outside [−1, 1].
+
+    Examples
+    --------
+    >>> f"{correlated_expectation(torch.sin, torch.sin, 0.3, 1.0):.12f}"
+    '0.112026755379'
+    >>> f"{math.exp(-1) * math.sinh(0.3):.12f}"
+    '0.112026755379'
+    """
+    correlation = torch.as_tensor(c, dtype=torch.float64)
+    if not (correlation.abs() <= 1).all():
+        raise ValueError(f"a correlation lies in [-1, 1], got {_first(correlation, correlation.abs() <= 1):g}")
+    sine = ((1 - correlation) * (1 + correlation)).sqrt()
+    return expectation_at_angle(f, g, correlation, sine, _variance(q1), _variance(q1 if q2 is None else q2), kinks)
+
+
+def expectation_at_angle(
+    f: Elementwise, g: Elementwise, cosine: Tensor, sine: Tensor, q1: Tensor, q2: Tensor, kinks: tuple[float, ...] = ()
+) -> Float[Tensor, "..."]:
+    """Return `correlated_expectation` for the correlation cos θ, given with sin θ: no digits are lost at small θ.
+
+    Examples
+    --------
+    >>> angle, one = torch.tensor(1e-9, dtype=torch.float64), torch.ones((), dtype=torch.float64)
+    >>> step = lambda x: (x > 0).to(x.dtype)
+    >>> both = expectation_at_angle(step, step, angle.cos(), angle.sin(), one, one, (0.0,))
+    >>> f"{both:.12f} {(math.pi - angle) / (2 * math.pi):.12f}"
+    '0.499999999841 0.499999999841'
+    """
+    shape = torch.broadcast_shapes(cosine.shape, sine.shape, q1.shape, q2.shape)
+    c, s, q1, q2 = (x.expand(shape).reshape(-1) for x in (cosine, sine, q1, q2))
+    if c.numel() == 0:
+        return torch.zeros(shape, dtype=torch.float64)
+    features = set(kinks)
+    for function, q in ((f, q1), (g, q2)):
+        _, magnitude, found = _expect(function, q.aminmax()[1].reshape(1), kinks)
+        _refuse_dead(magnitude, q)
+        features |= found
+        floor = 1e-20 * magnitude.item()  # in the end that of g
+    marks = torch.tensor(sorted(features), dtype=torch.float64)
+    root1, root2 = q1.sqrt(), q2.sqrt()
+    scale = root1.reciprocal().clamp_max(1)
+
+    def outer(owner: Tensor, t: Tensor) -> Tensor:
+        k = owner[:, None].expand_as(t)
+        z = scale[k] * torch.sinh(t)
+        weighted = f(root1[k] * z) * _density(z) * scale[k] * torch.cosh(t)
+        inside = weighted.abs() > 1e-40 * weighted.abs().amax()  # the tails of the outer integral need no inner one
+        row = k[inside]
+        mean, spread = root2[row] * c[row] * z[inside], root2[row] * s[row]
+        result = weighted.clone()
+        result[inside] *= _shifted_expectation(g, mean, spread, marks, floor)
+        return result
+
+    reach = torch.asinh(REACH / scale)
+    # the inner integral rounds a kink of g off over the width sin θ, which no rule sees unless a panel ends there
+    rounded = torch.cat([marks / root2[:, None] + side * s[:, None] for side in (-6, 0, 6)], -1) / c[:, None]
+    breaks = torch.cat([marks / root1[:, None], rounded], -1)
+    edges = _edges(-reach, reach, _to_t(breaks, scale), 8)
+    value, _, _ = _adaptive(outer, edges, 3e-12, 64)
+    return value.reshape(shape)
+
+
+def _expect(f: Elementwise, q: Tensor, kinks: tuple[float, ...]) -> tuple[Tensor, Tensor, set[float]]:
+    """Return E f and E |f| for each variance [n], and arguments of f at which panels had to be split."""
+    root = q.sqrt()
+    scale = root.reciprocal().clamp_max(1)
+
+    def integrand(owner: Tensor, t: Tensor) -> Tensor:
+        s = scale[owner, None]
+        z = s * torch.sinh(t)
+        return f(root[owner, None] * z) * _density(z) * s * torch.cosh(t)
+
+    reach = torch.asinh(REACH / scale)
+    marks = torch.tensor(kinks, dtype=torch.float64)
+    edges = _edges(-reach, reach, _to_t(marks / root[:, None], scale), 48)
+    value, magnitude, splits = _adaptive(integrand, edges, 1e-12, 4096)
+    found = {(root[owner] * scale[owner] * math.sinh(t)).item() for owner, t in splits}
+    return value, magnitude, found
+
+
+def _shifted_expectation(g: Elementwise, mean: Tensor, spread: Tensor, marks: Tensor, floor: float) -> Tensor:
+    """Return E g(mean + spread·z), [n]; t is centred where the argument of g is zero, if z can reach it."""
+    scale = spread.reciprocal().clamp_max(1)
+    centre = (-mean / spread).nan_to_num(0.0, REACH, -REACH).clamp(-REACH, REACH)
+
+    def integrand(owner: Tensor, t: Tensor) -> Tensor:
+        s = scale[owner, None]
+        z = centre[owner, None] + s * torch.sinh(t)
+        return g(mean[owner, None] + spread[owner, None] * z) * _density(z) * s * torch.cosh(t)
+
+    low, high = ((sign * REACH - centre).div(scale).asinh() for sign in (-1, 1))
+    marked = _to_t((marks - mean[:, None]) / spread[:, None] - centre[:, None], scale)
+    return _adaptive(integrand, _edges(low, high, marked, 8), 1e-12, 8192, floor)[0]
+
+
+def _to_t(z: Tensor, scale: Tensor) -> Tensor:
+    return (z / scale[:, None]).asinh().nan_to_num(0.0)
+
+
+def _edges(low: Tensor, high: Tensor, marks: Tensor, panels: int) -> Tensor:
+    """Return sorted panel edges [n, ·] from `low` to `high` [n]: equal panels, split at the marks [n, m]."""
+    steps = torch.linspace(0, 1, panels + 1, dtype=torch.float64)
+    grid = torch.lerp(low[:, None], high[:, None], steps)
+    inside = torch.minimum(torch.maximum(marks, low[:, None]), high[:, None])
+    return torch.cat([grid, inside], -1).sort(-1).values
+
+
+def _adaptive(
+    integrand: Callable[[Tensor, Tensor], Tensor], edges: Tensor, tolerance: float, rows: int, floor: float = 1e-280
+) -> tuple[Tensor, Tensor, list[tuple[int, float]]]:
+    """Return the integrals and their ∫|f| over panels [n, m + 1], and the first few rounds' midpoints of split panels.
+
+    `integrand(owner, t)` takes the integral's number for each row of t; `rows` of t at a time keep the work in cache.
+    The tolerance is relative to ∫|f|, or to `floor` where that is less: in its far tail a function is mere noise.
+    """
+    count = len(edges)
+    owner = torch.arange(count)[:, None].expand(count, edges.shape[1] - 1).reshape(-1)
+    a, b = edges[:, :-1].reshape(-1), edges[:, 1:].reshape(-1)
+    nodes, weights = _kronrod()
+    total, settled = torch.zeros(2, count, dtype=torch.float64)
+    splits: list[tuple[int, float]] = []
+    for round_ in range(64):
+        open_ = b > a
+        owner, a, b = owner[open_], a[open_], b[open_]
+        parts = []
+        for k, left, right in zip(owner.split(rows), a.split(rows), b.split(rows), strict=True):
+            half = (right - left)[:, None] / 2
+            y = integrand(k, left[:, None] + half * (1 + nodes)) * half
+            if not y.isfinite().all():
+                raise ValueError("the integrand is not finite: f must be, over 38 standard deviations of its argument")
+            parts.append(torch.cat([y @ weights, (y.abs() @ weights[:, :1])], -1))
+        kronrod, gauss, size = torch.cat(parts).unbind(-1) if parts else torch.zeros(3, 0, dtype=torch.float64)
+        magnitude = settled.index_add(0, owner, size)
+        rough = (kronrod - gauss).abs() > tolerance * magnitude[owner].clamp_min(floor)
+        rough &= (b - a) > 1e-15 * torch.maximum(a.abs(), b.abs())
+        total.index_add_(0, owner[~rough], kronrod[~rough])
+        settled.index_add_(0, owner[~rough], size[~rough])
+        owner, a, b = owner[rough], a[rough], b[rough]
+        if len(owner) == 0:
+            return total, settled, splits
+        if len(owner) > 2000 * count:
+            break
+        middle = (a + b) / 2
+        if round_ < 4:
+            splits += zip(owner.tolist(), middle.tolist(), strict=True)
+        owner, a, b = owner.repeat(2), torch.cat([a, middle]), torch.cat([middle, b])
+    raise QuadratureError("the quadrature does not converge: f oscillates or jumps too often, or its digits are noise")
+
+
+@cache
+def _kronrod(n: int = 10) -> tuple[Tensor, Tensor]:
+    """Return 2n + 1 nodes on [−1, 1], and in two columns the Kronrod weights and those of Gauss's rule on every other.
+
+    The added nodes are the roots of the polynomial of degree n + 1 that is orthogonal to all lower powers under the
+    sign-changing weight P_n (Stieltjes).
+    """
+    x, w = legendre.leggauss(2 * n + 2)
+    p = legendre.legvander(x, n + 1)
+    products = (p * (w * p[:, n])[:, None]).T @ p  # ∫ P_n P_j P_k
+    lower = np.linalg.lstsq(products[: n + 1, : n + 1], -products[: n + 1, n + 1], rcond=None)[0]
+    gauss_nodes, gauss_weights = legendre.leggauss(n)
+    nodes = np.concatenate([gauss_nodes, legendre.legroots([*lower, 1.0])])
+    moments = np.zeros(2 * n + 1)
+    moments[0] = 2
+    kronrod = np.linalg.solve(legendre.legvander(nodes, 2 * n).T, moments)
+    pair = np.stack([kronrod, np.concatenate([gauss_weights, np.zeros(n + 1)])], -1)
+    return torch.from_numpy(nodes), torch.from_numpy(pair)
+
+
+def _density(z: Tensor) -> Tensor:
+    return torch.exp(-z * z / 2) / math.sqrt(2 * math.pi)
+
+
+def _variance(q: float | Tensor) -> Tensor:
+    variance = torch.as_tensor(q, dtype=torch.float64)
+    good = (variance >= 0) & variance.isfinite()
+    if not good.all():
+        raise ValueError(f"a variance is finite and not negative, got {_first(variance, good):g}")
+    return variance
+
+
+def _refuse_dead(magnitude: Tensor, q: Tensor) -> None:
+    if (magnitude == 0).any():
+        where = _first(q.reshape(-1).expand(len(magnitude)) if q.numel() == 1 else q.reshape(-1), magnitude != 0)
+        raise ValueError(f"dead: the integrand is zero wherever a Gaussian of variance {where:g} reaches")
+
+
+def _first(values: Tensor, good: Tensor) -> float:
+    return float(values[~good].reshape(-1)[0])
