@@ -102,10 +102,11 @@ def resnet_on_cifar(depth, shortcut):
 
 
 def test_projections_add_two_convolutions_and_their_norms():
-    """Type B has 1×1 kernels 16 → 32 and 32 → 64: 2,752 parameters more, whatever the depth."""
+    """Type B has kernels 16 → 32 and 32 → 64, 2,752 parameters more: 32 layers then have 0.47 million, not 0.46."""
     more = 16 * 32 + 32 * 64 + 2 * (32 + 64)
-    for depth in (20, 56):
+    for depth in (20, 32):
         assert count(resnet_on_cifar(depth, "B")) == count(resnet_on_cifar(depth, "A")) + more
+    assert round(count(resnet_on_cifar(32, "B")) / 1e6, 2) == 0.47
 
 
 @pytest.mark.parametrize("depth", [8, 20, 56])
