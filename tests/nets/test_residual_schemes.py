@@ -4,7 +4,7 @@ from torch import nn
 from torch.nn import functional
 
 from signalprop import stream
-from signalprop.nets import initialize_
+from signalprop.nets import ResidualBlock, ResNet, initialize_
 
 
 class Block(nn.Module):
@@ -168,3 +168,37 @@ def test_branch_scale_goes_into_the_scale_behind_a_normalizer():
     net = network(4, norm=nn.LayerNorm(80, dtype=torch.float64), scale=1.0)
     initialize_(net, "branch_scale", generator=stream("tests", "behind"))
     assert all(block.scale == 0.5 for block in net[1:5])
+
+
+def resnet(scale):
+    return ResNet(
+        2, 3, depth=14, stages=2, width=4, block="pre_activation", shortcut="B", act="relu", normalizer=None, bias=False,
+        scale=scale, scheme="kaiming", gain=2**0.5, generator=stream("tests", "resnet"), dtype=torch.float64,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("scheme", "scale"), [("fixup", None), ("fixup", 0.5), ("rezero", 0.5)])
+def test_the_residual_networks_of_the_book(scheme, scale):
+    """Blocks pass on what the skip makes of the input, and Fixup's scores are zero."""
+    net, added = resnet(scale), []
+
+    def keep(block, inputs, output):
+        added.append(output - (inputs[0] if block.skip is None else block.skip(inputs[0])))
+
+    for part in net.modules():
+        if isinstance(part, ResidualBlock):
+            part.register_forward_hook(keep)
+    x = torch.randn(2, 2, 8, 7, generator=stream("tests", "resnet.x"), dtype=torch.float64)
+    net(x)
+    assert all((branch != 0).any() for branch in added)
+    added.clear()
+    initialize_(net, scheme, generator=stream("tests", "book"))
+    scores = net(x)
+    assert len(added) == 6
+    assert all((branch == 0).all() for branch in added)
+    assert (scores == 0).all() == (scheme == "fixup")
+
+
+def test_a_residual_network_without_scales_has_none_to_set():
+    with pytest.raises(ValueError, match="this ResidualBlock has none"):
+        initialize_(resnet(None), "rezero", generator=stream("tests", "book"))
