@@ -172,8 +172,9 @@ def test_branch_scale_goes_into_the_scale_behind_a_normalizer():
 
 def resnet(scale):
     return ResNet(
-        2, 3, depth=14, stages=2, width=4, block="pre_activation", shortcut="B", act="relu", normalizer=None, bias=False,
-        scale=scale, scheme="kaiming", gain=2**0.5, generator=stream("tests", "resnet"), dtype=torch.float64,
+        2, 3, depth=14, stages=2, width=4, block="pre_activation", shortcut="B", act="relu", normalizer=None,
+        bias=False, scale=scale, scheme="kaiming", gain=2**0.5, generator=stream("tests", "resnet"),
+        dtype=torch.float64,
     )  # fmt: skip
 
 
