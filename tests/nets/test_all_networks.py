@@ -12,7 +12,7 @@ from signalprop import stream
 CLASSES = [
     cls
     for cls in vars(signalprop.nets).values()
-    if inspect.isclass(cls) and "generator" in inspect.signature(cls).parameters
+    if inspect.isclass(cls) and "scheme" in inspect.signature(cls).parameters
 ]
 
 
