@@ -60,7 +60,7 @@ def test_the_module_is_left_as_it_was(net, x):
 
 
 def test_hooks_are_removed_after_an_exception(net):
-    with pytest.raises(RuntimeError, match="shapes"):
+    with pytest.raises(ValueError, match="takes inputs of shapes"):
         signal_profile(net, torch.zeros(2, 4, dtype=torch.float64), loss_fn)
     assert not any(layer._forward_hooks for layer in net.modules())
 

@@ -1,8 +1,55 @@
 """Build: the networks of the book."""
 
+from signalprop.nets.convolutional import PlainCNN
+from signalprop.nets.densenet import DenseNet
+from signalprop.nets.highway import Highway
 from signalprop.nets.initializers import initialize_
+from signalprop.nets.layers import Elementwise
 from signalprop.nets.linear_chain import random_linear_chain
-from signalprop.nets.plain import MLP, Elementwise
+from signalprop.nets.looks_linear import ConcatenatedReLU
+from signalprop.nets.normalizers import (
+    BatchNorm,
+    GroupNorm,
+    InstanceNorm,
+    LayerNorm,
+    SwitchNorm,
+    batch_norm_backward,
+    normalizer,
+)
+from signalprop.nets.plain import MLP
+from signalprop.nets.recurrent import MinimalRNN, VanillaRNN
+from signalprop.nets.residual import ResidualBlock, ResidualMLP
+from signalprop.nets.resnet import ResNet
+from signalprop.nets.resnext import ResNeXt
 from signalprop.nets.scalar_chain import tied_chain_loss, untied_chain_loss
+from signalprop.nets.weight_normalizers import SpectralNorm, WeightNorm, spectral_norm_, weight_norm_
 
-__all__ = ["MLP", "Elementwise", "initialize_", "random_linear_chain", "tied_chain_loss", "untied_chain_loss"]
+__all__ = [
+    "MLP",
+    "BatchNorm",
+    "ConcatenatedReLU",
+    "DenseNet",
+    "Elementwise",
+    "GroupNorm",
+    "Highway",
+    "InstanceNorm",
+    "LayerNorm",
+    "MinimalRNN",
+    "PlainCNN",
+    "ResNeXt",
+    "ResNet",
+    "ResidualBlock",
+    "ResidualMLP",
+    "SpectralNorm",
+    "SwitchNorm",
+    "VanillaRNN",
+    "WeightNorm",
+    "batch_norm_backward",
+    "initialize_",
+    "normalizer",
+    "random_linear_chain",
+    "spectral_norm_",
+    "tied_chain_loss",
+    "untied_chain_loss",
+    "weight_norm_",
+]

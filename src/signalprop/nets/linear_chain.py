@@ -46,7 +46,9 @@ def random_linear_chain(
         raise ValueError(f"sigma_w2 must be positive, got {sigma_w2}")
     shapes = list(zip(widths[1:], widths[:-1], strict=True))
     sizes = [fan_out * fan_in for fan_out, fan_in in shapes]
-    entries = torch.stack([torch.randn(sum(sizes), generator=g, dtype=torch.float64) for g in generators])
+    entries = torch.stack(
+        [torch.randn(sum(sizes), generator=g, dtype=torch.float64, device=g.device) for g in generators]
+    )
     return [
         layer.unflatten(1, shape) * (sigma_w2 / shape[1]) ** 0.5
         for layer, shape in zip(torch.split(entries, sizes, dim=1), shapes, strict=True)

@@ -1,62 +1,45 @@
-"""Plain networks: layers one after the other, no skip connections."""
+"""The plain network: layers one after the other, no skip connections."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 
-from torch import Generator, Tensor, nn
+import torch
+from torch import Generator
 
-from signalprop.nets.initializers import initialize_
-
-
-class Elementwise(nn.Module):
-    """A module that applies an activation, any function ``Tensor -> Tensor``, to every entry.
-
-    Examples
-    --------
-    >>> import torch
-    >>> Elementwise(torch.tanh)
-    Elementwise(tanh)
-    """
-
-    def __init__(self, act: Callable[[Tensor], Tensor]) -> None:
-        super().__init__()
-        self.act = act
-
-    def forward(self, z: Tensor) -> Tensor:
-        """Return the activation of each entry, shape [...] as `z`."""
-        return self.act(z)
-
-    def extra_repr(self) -> str:
-        """Return the name of the activation."""
-        return getattr(self.act, "__name__", repr(self.act))
+from signalprop.nets.layers import Act, Elementwise, Normalizer, VectorNetwork, finish_, linear, normalized
 
 
-class MLP(nn.Sequential):
-    """A multilayer perceptron, with an activation after every layer but the last.
+class MLP(VectorNetwork):
+    """A multilayer perceptron, with a normalizer and an activation after every layer but the last.
 
-    Its modules are named ``layer1``, ``act1``, …, ``layerL``: weight layers are numbered from 1, as in the book.
+    Its modules are named ``layer1``, ``norm1``, ``act1``, …, ``layerL``: weight layers are numbered from 1, as in the
+    book.
 
     Parameters
     ----------
     widths
         n_0, …, n_L: inputs, hidden layers, outputs. The depth L is the number of weight matrices.
     act
-        The activation, a function ``Tensor -> Tensor`` of single entries.
+        The activation: a registered name or a function ``Tensor -> Tensor`` of single entries.
+    normalizer
+        From a number of features to the module that normalizes them, as `normalizer` returns; None for none.
     bias
         Whether layers have biases; they start at zero.
     scheme, gain, generator
-        How the weights are drawn: see `initialize_`.
+        How the weights are drawn, on the CPU: see `initialize_`. A gain of None is the scheme's usual one.
+    device, dtype
+        Where the network lies in the end, and the type of its numbers (None: torch's default type).
 
     Raises
     ------
     ValueError
-        If there are fewer than two widths or one is not positive, or as `initialize_` does.
+        If there are fewer than two widths or one is not positive, if the activation is unknown, or as `initialize_`
+        does. When it is called, if the inputs are not n_0 wide.
 
     Examples
     --------
-    >>> import torch
     >>> from signalprop import stream
-    >>> net = MLP([8, 16, 16, 3], torch.tanh, bias=False, scheme="lecun", gain=1.0, generator=stream("doc", "mlp"))
+    >>> net = MLP([8, 16, 16, 3], "tanh", bias=False, scheme="lecun", gain=1.0, generator=stream("doc", "mlp"))
     >>> net(torch.ones(5, 8)).shape
     torch.Size([5, 3])
     """
@@ -64,20 +47,24 @@ class MLP(nn.Sequential):
     def __init__(
         self,
         widths: Sequence[int],
-        act: Callable[[Tensor], Tensor],
+        act: Act,
         *,
         bias: bool,
         scheme: str,
-        gain: float,
+        gain: float | None,
         generator: Generator,
+        normalizer: Normalizer = None,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype | None = None,
     ) -> None:
         if len(widths) < 2 or min(widths) < 1:
             raise ValueError(f"widths must be at least two positive numbers, n_0, …, n_L; got {list(widths)}")
-        super().__init__()
+        super().__init__(widths[0])
         depth = len(widths) - 1
         for number, (fan_in, fan_out) in enumerate(pairwise(widths), start=1):
-            # skip_init: the default initialization would draw from the global generator
-            self.add_module(f"layer{number}", nn.utils.skip_init(nn.Linear, fan_in, fan_out, bias=bias))
+            self.add_module(f"layer{number}", linear(fan_in, fan_out, bias=bias, dtype=dtype))
             if number < depth:
-                self.add_module(f"act{number}", Elementwise(act))
-        initialize_(self, scheme, gain=gain, generator=generator)
+                self.append_named(
+                    **{f"norm{number}": normalized(normalizer, fan_out), f"act{number}": Elementwise(act)}
+                )
+        finish_(self, scheme=scheme, gain=gain, generator=generator, device=device, dtype=dtype)

@@ -84,13 +84,13 @@ def fit(
         if loss.numel() != 1:
             raise ValueError(f"loss_fn returned shape {list(loss.shape)}; it must return one number, such as a mean")
         if not loss.isfinite():
-            return History(torch.tensor(losses, dtype=torch.float64), diverged=True)
+            return History(torch.tensor(losses, dtype=torch.float64, device="cpu"), diverged=True)
         losses.append(loss.item())
         module.zero_grad()
         loss.backward()
         optimizer.step()
     diverged = not all(weight.isfinite().all() for weight in module.parameters())
-    return History(torch.tensor(losses, dtype=torch.float64), diverged)
+    return History(torch.tensor(losses, dtype=torch.float64, device="cpu"), diverged)
 
 
 def evaluate(
@@ -123,5 +123,5 @@ def evaluate(
 
 def _batches(examples: int, batch: int, generator: Generator) -> Iterator[Tensor]:
     while True:
-        shuffled = torch.randperm(examples, generator=generator)
+        shuffled = torch.randperm(examples, generator=generator, device=generator.device)
         yield from shuffled[: examples - examples % batch].view(-1, batch)

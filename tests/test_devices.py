@@ -1,0 +1,211 @@
+"""Everything runs where it is told to: proven on the CPU, without a GPU, and on a GPU where there is one.
+
+While a test runs, torch's default device is `meta`, whose tensors have no data, and every operation that takes or
+returns one raises. A tensor made without ``device=`` lands there, on the CPU as it would on a GPU. One thing this does
+not see: torch's default device does not hold in Python code that autograd calls on its way back (`autograd.Function`).
+"""
+
+from contextlib import contextmanager
+
+import pandas as pd
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from signalprop import load_data, stream
+from signalprop.measure import signal_profile
+from signalprop.nets import ResidualBlock, initialize_, random_linear_chain
+from signalprop.nets.normalizers import normalizer
+from signalprop.train import evaluate, fit
+
+DEVICES = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
+PLAIN = ("zero", "lecun", "xavier", "kaiming", "kaiming_fan_out", "geometric_mean", "orthogonal", "delta_orthogonal")
+RESIDUAL = ("fixup", "skipinit", "rezero", "branch_scale")
+SCHEMES = {
+    **{scheme: {} for scheme in (*PLAIN, *RESIDUAL, "looks_linear")},
+    **{scheme: {"gain": 0.1} for scheme in ("constant", "normal")},
+    "sparse": {"nonzero": 2},
+    "lsuv": {"tolerance": 1e-3, "max_iterations": 10},
+}
+NORMALIZERS = {
+    "batch": {"momentum": 0.1},
+    "layer": {},
+    "group": {"groups": 2},
+    "instance": {},
+    "switchable": {"momentum": 0.1},
+}
+
+
+class ForgottenDevice(RuntimeError):
+    """An operation took or returned a tensor on the default device."""
+
+
+class NoMeta(TorchDispatchMode):
+    """Raise at the first operation with a meta tensor."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        for leaf in tree_leaves((args, kwargs, result)):
+            if isinstance(leaf, Tensor) and leaf.device.type == "meta":
+                raise ForgottenDevice(f"{func} met a tensor on the default device: give it device=")
+        return result
+
+
+@contextmanager
+def meta_by_default():
+    """Make `meta` the default device; there is none before and after."""
+    torch.set_default_device("meta")
+    try:
+        yield
+    finally:
+        torch.set_default_device(None)
+
+
+@contextmanager
+def no_forgotten_device():
+    """Let nothing use the default device."""
+    with meta_by_default(), NoMeta():
+        yield
+
+
+def built(kind, device, **options):
+    """Build a network while the default device is meta, without the mode: `skip_init` itself goes by way of meta."""
+    with meta_by_default():
+        net = kind.build(device=device, dtype=torch.float64, **options)
+    assert {tensor.device.type for tensor in (*net.parameters(), *net.buffers())} == {device}
+    return net
+
+
+@pytest.fixture(autouse=True)
+def the_default_comes_back():
+    yield
+    assert torch.get_default_device() == torch.device("cpu")
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_networks_forward_and_back(kind, device):
+    net, x = built(kind, device), kind.x(device=device).requires_grad_()
+    with no_forgotten_device():
+        output = net(x)
+        output.square().sum().backward()
+    assert {output.device.type, x.grad.device.type} == {device}
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_networks_start_and_compute_alike_on_every_device(kind, device):
+    there, here = built(kind, device), kind.build(dtype=torch.float64)
+    assert all(torch.equal(a.cpu(), b) for a, b in zip(there.parameters(), here.parameters(), strict=True))
+    with no_forgotten_device():
+        output = there(kind.x(device=device)).cpu()
+    torch.testing.assert_close(output, here(kind.x()))
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("name", NORMALIZERS)
+def test_normalizers(name, device):
+    with meta_by_default():
+        norm = normalizer(name, eps=1e-5, affine=True, **NORMALIZERS[name])(4).to(device)
+    x = torch.randn(5, 4, 3, 2, generator=stream("tests", "normalizer")).to(device).requires_grad_()
+    with no_forgotten_device():
+        norm(x).square().sum().backward()
+        norm.eval()
+        norm(x)
+    assert {tensor.device.type for tensor in (x.grad, *norm.parameters(), *norm.buffers())} == {device}
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_networks_with_a_normalizer(kind, device):
+    net = built(kind, device, normalizer=normalizer("batch", eps=1e-5, momentum=0.1, affine=True))
+    with no_forgotten_device():
+        net(kind.x(device=device)).square().sum().backward()
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_initializers(kinds, scheme, device):
+    kind = kinds["ResidualMLP-v2" if scheme in RESIDUAL else "PlainCNN"]
+    net, here = built(kind, device), kind.build(dtype=torch.float64)
+    options = [SCHEMES[scheme] | ({"x": kind.x(device=place)} if scheme == "lsuv" else {}) for place in (device, "cpu")]
+    with no_forgotten_device():
+        initialize_(net, scheme, generator=stream("tests", "devices"), **options[0])
+    initialize_(here, scheme, generator=stream("tests", "devices"), **options[1])
+    for a, b in zip(net.parameters(), here.parameters(), strict=True):
+        torch.testing.assert_close(a.cpu(), b, rtol=1e-9 if scheme == "lsuv" else 0, atol=0)
+
+
+def test_random_linear_chains():
+    with no_forgotten_device():
+        weights = random_linear_chain([3, 5, 2], 1.0, [stream("tests", "chain", r) for r in range(4)])
+    assert {weight.device.type for weight in weights} == {"cpu"}
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_signal_profile(kind, device):
+    net, x = built(kind, device), kind.x(device=device)
+    with no_forgotten_device():
+        profile = signal_profile(net, x, lambda output: output.square().mean())
+    here = signal_profile(kind.build(dtype=torch.float64), kind.x(), lambda output: output.square().mean())
+    pd.testing.assert_frame_equal(profile, here)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_training(device):
+    data = load_data("digits").standardized().to(device)
+    net = nn.Sequential(nn.Flatten(), nn.Linear(64, 10)).to(device)
+    with no_forgotten_device():
+        optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+        history = fit(net, data, optimizer, steps=3, batch=32, generator=stream("tests", "fit"))
+        loss, _ = evaluate(net, data.test_x, data.test_y)
+    assert history.loss.device.type == "cpu"
+    assert loss > 0
+
+
+class Forgetful(nn.Module):
+    """Does something that is right on the CPU and wrong on a GPU."""
+
+    def __init__(self, how):
+        super().__init__()
+        self.how = how
+
+    def forward(self, x):
+        if self.how == "adds a tensor":
+            return x + torch.zeros(3)
+        if self.how == "counts":
+            return x * len(torch.arange(2))
+        if self.how == "one-hot":
+            return x + functional.one_hot(torch.tensor(1), 3)
+        return x + torch.zeros(3, device=x.device)
+
+
+@pytest.mark.parametrize("how", ["adds a tensor", "counts", "one-hot"])
+def test_a_forgetful_module_is_caught(how):
+    """On the CPU it works, and there nobody would notice."""
+    x = torch.ones(2, 3, requires_grad=True)
+    Forgetful(how)(x).sum().backward()
+    with pytest.raises(RuntimeError, match=r"meta|default device"), no_forgotten_device():
+        Forgetful(how)(x).sum().backward()
+
+
+def test_a_careful_module_passes():
+    with no_forgotten_device():
+        Forgetful("nothing")(torch.ones(2, 3, device="cpu", requires_grad=True)).sum().backward()
+
+
+def test_a_forgetful_constructor_is_caught():
+    """A scale without ``device=``, in a block that is otherwise right."""
+    with meta_by_default():
+        block = ResidualBlock(nn.Sequential(nn.Linear(2, 2, device="cpu")), skip=None, scale=1.0, act=None)
+        assert block.scale.device.type == "cpu"
+        block.scale = nn.Parameter(torch.tensor(1.0))
+        assert block.scale.device.type == "meta"
+    with pytest.raises(RuntimeError, match=r"meta|default device"), no_forgotten_device():
+        block(torch.ones(3, 2, device="cpu"))
+
+
+def test_the_default_device_comes_back_after_an_exception():
+    with pytest.raises(ZeroDivisionError), no_forgotten_device():
+        raise ZeroDivisionError
+    assert torch.zeros(1).device.type == "cpu"
