@@ -1,8 +1,10 @@
 import math
 
 import mpmath
+import numpy as np
 import pytest
 import torch
+from scipy import optimize
 
 from signalprop.theory import (
     activation_slopes,
@@ -117,3 +119,16 @@ def test_s_transform_of_tanh_by_inverting_psi_at_thirty_digits():
 def test_refusals(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize(
+    ("act", "q", "squared"),
+    [("tanh", 1.0, lambda x: np.cosh(x) ** -4), ("softplus", 30.0, lambda x: (1 + np.exp(-x)) ** -2)],
+)
+def test_edge_of_one_gaussian_layer_of_a_saturating_activation(act, q, squared):
+    """λ = u + E[d u/(u − d)] is least, above all d, where E[d²/(u − d)²] = 1; by the trapezoidal rule."""
+    z = np.linspace(-9, 9, 6001)
+    weight, d = np.exp(-z * z / 2) * (z[1] - z[0]) / math.sqrt(2 * math.pi), squared(math.sqrt(q) * z)
+    u = optimize.brentq(lambda u: (weight * d**2 / (u - d) ** 2).sum() - 1, 1.05, 9, xtol=1e-14)
+    edge = u + (weight * d * u / (u - d)).sum()
+    assert jacobian_edges(gaussian_weights(1.0) * activation_slopes(act, q)) == (0, pytest.approx(edge, rel=1e-11))

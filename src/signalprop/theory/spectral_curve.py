@@ -19,6 +19,7 @@ from signalprop.theory.spectral_law import Slopes, SpectralLaw
 
 _CLOSE = 1e-10  # of ln λ
 _FAR = 20.0  # of ln |v|
+_NEAR = 1e-12  # to the end of slopes that have no atom there
 _STUCK = 1e-12  # smallest step, of a way from 0 to 1
 _CACHED = 2**16  # complex numbers that a processor keeps near
 
@@ -209,7 +210,7 @@ def _last_before_slopes(law: SpectralLaw, side: str) -> float:
     for slopes, _ in law.slopes:
         outer, inner = slopes.highest[::-1] if side == "above" else slopes.lowest
         if outer == inner:
-            y = outer * (1 + 1e-12 if side == "above" else 1 - 1e-12)
+            y = outer * (1 + _NEAR if side == "above" else 1 - _NEAR)
             psi = float((slopes.weights @ (slopes.values / (y - slopes.values))).real)
             ends.append(math.log(psi if side == "above" else -psi - (1 - law.zero_mass)))
     return min(ends)
@@ -218,19 +219,19 @@ def _last_before_slopes(law: SpectralLaw, side: str) -> float:
 def _inverse(slopes: Slopes, side: str, beyond: bool, plus: Real) -> tuple[Real, Real]:
     """Return y = 1/ω and dψ/dω where ψ(ω) + P(d > 0) is `plus`, with y outside the values or next to an outermost atom.
 
-    ψ falls as y grows, from ∞ to −∞ between two atoms. The distance of y to the outermost value is found by bisection
-    of its logarithm.
+    ψ falls as y grows, from ∞ to −∞ between two atoms. The distance of y to the end is found by bisection of its
+    logarithm.
     """
     d, weights = slopes.values, slopes.weights
     s = plus - 1 + slopes.zero_mass
-    end = slopes.highest[1] if side == "above" else slopes.lowest[0]
+    end, inner = slopes.highest[::-1] if side == "above" else slopes.lowest
     if beyond:
-        gap = slopes.highest if side == "above" else slopes.lowest
-        reach = torch.full_like(s, gap[1] - gap[0])
+        reach = torch.full_like(s, abs(end - inner))
     else:
         reach = end / s if side == "above" else torch.where(plus > 0, end - slopes.moment(1) / s, end)
     sign = 1.0 if (side == "above") != beyond else -1.0
-    low, high = torch.full_like(s, -690.0), reach.log()
+    # an atom may be as near as its weight is small; a rule for other slopes says nothing so near to their end
+    low, high = torch.full_like(s, -690.0 if end != inner else math.log(_NEAR * end)), reach.log()
     for _ in range(64):
         middle = (low + high) / 2
         psi = ((1 / (sign * middle.exp()[:, None] + (end - d))) @ (weights * d)).real
