@@ -115,12 +115,16 @@ def _moment_table(phi: Activation) -> ChebyshevTable:
         square, slope_square, tilt = layer_moments(phi, x.exp())
         return torch.stack([square / x.exp(), slope_square, tilt], -1)
 
-    for decades in (12, 6, 4, 3):
-        try:
-            return ChebyshevTable(moments, _LOWEST, decades * math.log(10), 5e-14)
-        except QuadratureError:
-            continue
-    return ChebyshevTable(moments, _LOWEST, 2 * math.log(10), 5e-14)
+    top = next(k for k in (12, 4, 3, 2, 1) if k == 1 or _resolved(phi, 10.0**k))
+    return ChebyshevTable(moments, _LOWEST, top * math.log(10), 5e-14)
+
+
+def _resolved(phi: Activation, q: float) -> bool:
+    try:
+        layer_moments(phi, torch.tensor([q], dtype=torch.float64))
+    except QuadratureError:
+        return False
+    return True
 
 
 def _settle(table: ChebyshevTable, weights: Tensor, biases: Tensor) -> Tensor:
@@ -160,7 +164,7 @@ def _newton(table: ChebyshevTable, w: Tensor, b: Tensor, low: Tensor, high: Tens
         low, high = torch.where(growth > 0, x, low), torch.where(growth > 0, high, x)
         step = x - growth / (w * tilt - relative)
         following = torch.where((step >= low) & (step <= high), step, (low + high) / 2)
-        if (following - x).abs().max() < 1e-15:
+        if ((following - x).abs() < 1e-15).all():
             break
         x = following
     return x
