@@ -4,7 +4,6 @@ import mpmath as mp
 import pytest
 import torch
 from scipy import special
-from test_activations import REFERENCE
 
 from signalprop import stream
 from signalprop.theory import (
@@ -33,18 +32,18 @@ def by_mpmath(f, q, kinks):
 
 
 @pytest.mark.parametrize("q", [1e-6, 1.0, 300.0])
-@pytest.mark.parametrize("name", REFERENCE)
-def test_moments_against_thirty_digits(name, q):
-    f, kinks = REFERENCE[name], ACTIVATIONS[name].kinks
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_moments_against_thirty_digits(name, q, reference):
+    f, kinks = reference[name], ACTIVATIONS[name].kinks
     with mp.workdps(25):
         assert second_moment(name, q).item() == close(float(by_mpmath(lambda u: f(u) ** 2, q, kinks)), rel=1e-11)
         if name not in ("linear", "tanh", "lecun_tanh", "erf", "hardtanh"):  # odd
             assert mean_activation(name, q).item() == close(float(by_mpmath(f, q, kinks)), rel=1e-11)
 
 
-@pytest.mark.parametrize("name", REFERENCE)
-def test_slopes_against_thirty_digits(name):
-    f, kinks = REFERENCE[name], ACTIVATIONS[name].kinks
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_slopes_against_thirty_digits(name, reference):
+    f, kinks = reference[name], ACTIVATIONS[name].kinks
     with mp.workdps(35):
         wanted = by_mpmath(lambda u: mp.diff(f, u, h=mp.mpf(10) ** -14) ** 2, mp.mpf(1), kinks)
     assert slope_second_moment(name, 1.0).item() == close(float(wanted), rel=1e-10)
