@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from signalprop import load_data, stream
-from signalprop.measure import signal_profile
+from signalprop.measure import hessian_density, hessian_extremes, signal_profile
 from signalprop.nets import ResidualBlock, initialize_, random_linear_chain
 from signalprop.nets.normalizers import normalizer
 from signalprop.train import evaluate, fit
@@ -149,6 +149,50 @@ def test_signal_profile(kind, device):
         profile = signal_profile(net, x, lambda output: output.square().mean())
     here = signal_profile(kind.build(dtype=torch.float64), kind.x(), lambda output: output.square().mean())
     pd.testing.assert_frame_equal(profile, here)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_hessian(kinds, device):
+    """With batch statistics; ends and density are those found on the CPU."""
+    kind, measured = kinds["MLP"], []
+    for place in (device, "cpu"):
+        normalizer_ = normalizer("batch", eps=1e-5, momentum=0.1, affine=True)
+        net, x = built(kind, place, normalizer=normalizer_), kind.x(device=place)
+
+        def loss_fn(net, x=x):
+            return net(x).square().mean()
+
+        generator = stream("tests", "hessian")
+        with no_forgotten_device():
+            ends = hessian_extremes(net, loss_fn, generator=generator)
+            density = hessian_density(net, loss_fn, steps=5, draws=1, points=20, generator=generator)
+        measured.append((torch.tensor(ends, device="cpu"), *density))
+    for there, here in zip(*measured, strict=True):
+        assert there.device.type == "cpu"
+        torch.testing.assert_close(there, here, rtol=1e-4, atol=1e-4 * here.abs().max().item())
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_smoothness(kind, device):
+    net, x, here = built(kind, device), kind.x(device=device), kind.build(dtype=torch.float64)
+    with no_forgotten_device():
+        found = smoothness_along_gradient(net, lambda net: net(x).square().mean(), [0.01, 0.1])
+    expected = smoothness_along_gradient(here, lambda net: net(kind.x()).square().mean(), [0.01, 0.1])
+    torch.testing.assert_close(found.losses, expected.losses)
+    torch.testing.assert_close(found.gradient_changes, expected.gradient_changes)
+    assert found.effective_beta == pytest.approx(expected.effective_beta)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_loss_surface(kind, device):
+    net, x, here = built(kind, device), kind.x(device=device), kind.build(dtype=torch.float64)
+    grid = [torch.tensor([-0.5, 0.5], device="cpu")]
+    with no_forgotten_device():
+        direction = filter_normalized_direction(net, stream("tests", "surface"))
+        found = loss_surface(net, lambda net: net(x).square().mean(), [direction], grid)
+    direction = filter_normalized_direction(here, stream("tests", "surface"))
+    expected = loss_surface(here, lambda net: net(kind.x()).square().mean(), [direction], grid)
+    torch.testing.assert_close(found, expected)
 
 
 @pytest.mark.parametrize("device", DEVICES)
