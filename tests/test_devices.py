@@ -173,29 +173,6 @@ def test_hessian(kinds, device):
 
 
 @pytest.mark.parametrize("device", DEVICES)
-def test_smoothness(kind, device):
-    net, x, here = built(kind, device), kind.x(device=device), kind.build(dtype=torch.float64)
-    with no_forgotten_device():
-        found = smoothness_along_gradient(net, lambda net: net(x).square().mean(), [0.01, 0.1])
-    expected = smoothness_along_gradient(here, lambda net: net(kind.x()).square().mean(), [0.01, 0.1])
-    torch.testing.assert_close(found.losses, expected.losses)
-    torch.testing.assert_close(found.gradient_changes, expected.gradient_changes)
-    assert found.effective_beta == pytest.approx(expected.effective_beta)
-
-
-@pytest.mark.parametrize("device", DEVICES)
-def test_loss_surface(kind, device):
-    net, x, here = built(kind, device), kind.x(device=device), kind.build(dtype=torch.float64)
-    grid = [torch.tensor([-0.5, 0.5], device="cpu")]
-    with no_forgotten_device():
-        direction = filter_normalized_direction(net, stream("tests", "surface"))
-        found = loss_surface(net, lambda net: net(x).square().mean(), [direction], grid)
-    direction = filter_normalized_direction(here, stream("tests", "surface"))
-    expected = loss_surface(here, lambda net: net(kind.x()).square().mean(), [direction], grid)
-    torch.testing.assert_close(found, expected)
-
-
-@pytest.mark.parametrize("device", DEVICES)
 def test_training(device):
     data = load_data("digits").standardized().to(device)
     net = nn.Sequential(nn.Flatten(), nn.Linear(64, 10)).to(device)

@@ -12,6 +12,7 @@ __all__ = [
     "hessian_density",
     "hessian_extremes",
     "innermost_calls",
+    "jacobian_singular_values",
     "signal_profile",
     "weight_gradients",
 ]
