@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from signalprop import load_data, stream
-from signalprop.measure import hessian_density, hessian_extremes, signal_profile
+from signalprop.measure import hessian_density, hessian_extremes, jacobian_singular_values, signal_profile
 from signalprop.nets import ResidualBlock, initialize_, random_linear_chain
 from signalprop.nets.normalizers import normalizer
 from signalprop.train import evaluate, fit
@@ -170,6 +170,15 @@ def test_hessian(kinds, device):
     for there, here in zip(*measured, strict=True):
         assert there.device.type == "cpu"
         torch.testing.assert_close(there, here, rtol=1e-4, atol=1e-4 * here.abs().max().item())
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_jacobian(kind, device):
+    net, x = built(kind, device), kind.x(device=device)
+    with no_forgotten_device():
+        values = jacobian_singular_values(net, x, chunk=2)
+    assert values.device.type == device
+    torch.testing.assert_close(values.cpu(), jacobian_singular_values(kind.build(dtype=torch.float64), kind.x()))
 
 
 @pytest.mark.parametrize("device", DEVICES)
