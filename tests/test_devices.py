@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from signalprop import load_data, stream
-from signalprop.measure import signal_profile
+from signalprop.measure import hessian_density, hessian_extremes, jacobian_singular_values, signal_profile
 from signalprop.nets import ResidualBlock, initialize_, random_linear_chain
 from signalprop.nets.normalizers import normalizer
 from signalprop.train import evaluate, fit
@@ -149,6 +149,36 @@ def test_signal_profile(kind, device):
         profile = signal_profile(net, x, lambda output: output.square().mean())
     here = signal_profile(kind.build(dtype=torch.float64), kind.x(), lambda output: output.square().mean())
     pd.testing.assert_frame_equal(profile, here)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_hessian(kinds, device):
+    """With batch statistics; ends and density are those found on the CPU."""
+    kind, measured = kinds["MLP"], []
+    for place in (device, "cpu"):
+        normalizer_ = normalizer("batch", eps=1e-5, momentum=0.1, affine=True)
+        net, x = built(kind, place, normalizer=normalizer_), kind.x(device=place)
+
+        def loss_fn(net, x=x):
+            return net(x).square().mean()
+
+        generator = stream("tests", "hessian")
+        with no_forgotten_device():
+            ends = hessian_extremes(net, loss_fn, generator=generator)
+            density = hessian_density(net, loss_fn, steps=5, draws=1, points=20, generator=generator)
+        measured.append((torch.tensor(ends, device="cpu"), *density))
+    for there, here in zip(*measured, strict=True):
+        assert there.device.type == "cpu"
+        torch.testing.assert_close(there, here, rtol=1e-4, atol=1e-4 * here.abs().max().item())
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_jacobian(kind, device):
+    net, x = built(kind, device), kind.x(device=device)
+    with no_forgotten_device():
+        values = jacobian_singular_values(net, x, chunk=2)
+    assert values.device.type == device
+    torch.testing.assert_close(values.cpu(), jacobian_singular_values(kind.build(dtype=torch.float64), kind.x()))
 
 
 @pytest.mark.parametrize("device", DEVICES)
