@@ -7,6 +7,7 @@ not see: torch's default device does not hold in Python code that autograd calls
 
 from contextlib import contextmanager
 
+import curvlinops  # noqa: F401 (its first import makes tensors; let it be while there is no default device)
 import pandas as pd
 import pytest
 import torch
@@ -16,7 +17,17 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from signalprop import load_data, stream
-from signalprop.measure import hessian_density, hessian_extremes, jacobian_singular_values, signal_profile
+from signalprop.measure import (
+    filter_normalized_direction,
+    gradient_autocorrelation,
+    gradient_cosine,
+    hessian_density,
+    hessian_extremes,
+    jacobian_singular_values,
+    loss_surface,
+    signal_profile,
+    smoothness_along_gradient,
+)
 from signalprop.nets import ResidualBlock, initialize_, random_linear_chain
 from signalprop.nets.normalizers import normalizer
 from signalprop.train import evaluate, fit
@@ -152,6 +163,18 @@ def test_signal_profile(kind, device):
 
 
 @pytest.mark.parametrize("device", DEVICES)
+def test_gradient_correlation(kind, device):
+    net, x = built(kind, device), kind.x(device=device)
+    with no_forgotten_device():
+        cosine = gradient_cosine(net, x, 2 * x)
+        along = gradient_autocorrelation(net, x, [0, 1], centred=True)
+    assert {cosine.device.type, along.device.type} == {device}
+    here = kind.build(dtype=torch.float64)
+    torch.testing.assert_close(cosine.cpu(), gradient_cosine(here, kind.x(), 2 * kind.x()))
+    torch.testing.assert_close(along.cpu(), gradient_autocorrelation(here, kind.x(), [0, 1], centred=True))
+
+
+@pytest.mark.parametrize("device", DEVICES)
 def test_hessian(kinds, device):
     """With batch statistics; ends and density are those found on the CPU."""
     kind, measured = kinds["MLP"], []
@@ -170,6 +193,29 @@ def test_hessian(kinds, device):
     for there, here in zip(*measured, strict=True):
         assert there.device.type == "cpu"
         torch.testing.assert_close(there, here, rtol=1e-4, atol=1e-4 * here.abs().max().item())
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_smoothness(kind, device):
+    net, x, here = built(kind, device), kind.x(device=device), kind.build(dtype=torch.float64)
+    with no_forgotten_device():
+        found = smoothness_along_gradient(net, lambda net: net(x).square().mean(), [0.01, 0.1])
+    expected = smoothness_along_gradient(here, lambda net: net(kind.x()).square().mean(), [0.01, 0.1])
+    torch.testing.assert_close(found.losses, expected.losses)
+    torch.testing.assert_close(found.gradient_changes, expected.gradient_changes)
+    assert found.effective_beta == pytest.approx(expected.effective_beta)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_loss_surface(kind, device):
+    net, x, here = built(kind, device), kind.x(device=device), kind.build(dtype=torch.float64)
+    grid = [torch.tensor([-0.5, 0.5], device="cpu")]
+    with no_forgotten_device():
+        direction = filter_normalized_direction(net, stream("tests", "surface"))
+        found = loss_surface(net, lambda net: net(x).square().mean(), [direction], grid)
+    direction = filter_normalized_direction(here, stream("tests", "surface"))
+    expected = loss_surface(here, lambda net: net(kind.x()).square().mean(), [direction], grid)
+    torch.testing.assert_close(found, expected)
 
 
 @pytest.mark.parametrize("device", DEVICES)

@@ -1,18 +1,27 @@
 """Observe: what a network does to a signal and to a gradient, by running it."""
 
 from signalprop.measure.curvature import hessian_density, hessian_extremes
+from signalprop.measure.gradient_correlation import gradient_autocorrelation, gradient_cosine
 from signalprop.measure.hooks import innermost_calls
 from signalprop.measure.jacobian import jacobian_singular_values
+from signalprop.measure.landscape import filter_normalized_direction, loss_surface
 from signalprop.measure.linear_chain import ChainSignals, chain_signals, weight_gradients
 from signalprop.measure.signals import signal_profile
+from signalprop.measure.smoothness import Smoothness, smoothness_along_gradient
 
 __all__ = [
     "ChainSignals",
+    "Smoothness",
     "chain_signals",
+    "filter_normalized_direction",
+    "gradient_autocorrelation",
+    "gradient_cosine",
     "hessian_density",
     "hessian_extremes",
     "innermost_calls",
     "jacobian_singular_values",
+    "loss_surface",
     "signal_profile",
+    "smoothness_along_gradient",
     "weight_gradients",
 ]
