@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -209,7 +209,7 @@ def _mish_gate(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 ACTIVATIONS: dict[str, Activation] = {
     "linear": Activation("linear", torch.clone, torch.ones_like, torch.zeros_like),
-    "tanh": _scaled_tanh("tanh", 1.0, 1.0),
+    "tanh": replace(_scaled_tanh("tanh", 1.0, 1.0), function=torch.tanh),  # one operation, as networks run it
     "lecun_tanh": _scaled_tanh("lecun_tanh", 1.7159, 2 / 3),
     "erf": Activation(
         "erf",
