@@ -148,7 +148,8 @@ def expectation_at_angle(
         magnitude = _expect(function, each, kinks)[1]
         _refuse_dead(magnitude, each)
         scales.append(magnitude[which])
-        features |= _expect(function, each[-1:], kinks)[2]
+        splits = _expect(function, each[-1:], kinks)[2]
+        features |= set((each[-1].sqrt().clamp_max(1) * torch.sinh(splits)).tolist())
     scale_f, scale_g = scales
     marks = torch.tensor(sorted(features), dtype=torch.float64)
     root1, root2 = q1.sqrt(), q2.sqrt()
@@ -176,8 +177,8 @@ def expectation_at_angle(
     return value.reshape(shape)
 
 
-def _expect(f: Elementwise, q: Tensor, kinks: tuple[float, ...]) -> tuple[Tensor, Tensor, set[float]]:
-    """Return E f and E |f| for each variance [n], and arguments of f at which panels had to be split."""
+def _expect(f: Elementwise, q: Tensor, kinks: tuple[float, ...]) -> tuple[Tensor, Tensor, Tensor]:
+    """Return E f and E |f| for each variance [n], and where panels had to be split, as values of t."""
     root = q.sqrt()
     scale = root.reciprocal().clamp_max(1)
 
@@ -189,9 +190,7 @@ def _expect(f: Elementwise, q: Tensor, kinks: tuple[float, ...]) -> tuple[Tensor
     reach = torch.asinh(REACH / scale)
     marks = torch.tensor(kinks, dtype=torch.float64)
     edges = _edges(-reach, reach, _to_t(marks / root[:, None], scale), 32)
-    value, magnitude, splits = _adaptive(integrand, edges, 1e-12, 4096)
-    found = {(root[owner] * scale[owner] * math.sinh(t)).item() for owner, t in splits}
-    return value, magnitude, found
+    return _adaptive(integrand, edges, 1e-12, 4096)
 
 
 def _shifted_expectation(
@@ -236,7 +235,7 @@ def _adaptive(
     tolerance: float,
     rows: int,
     floor: float | Tensor = 1e-280,
-) -> tuple[Tensor, Tensor, list[tuple[int, float]]]:
+) -> tuple[Tensor, Tensor, Tensor]:
     """Return the integrals and their sizes over panels [n, m + 1], and midpoints of panels split in the first rounds.
 
     `integrand(owner, t)` takes the integral's number for each row of t, and returns the values and the sizes to which
@@ -249,7 +248,7 @@ def _adaptive(
     nodes, weights = _kronrod()
     lowest = torch.as_tensor(floor, dtype=torch.float64).expand(count)
     total, settled = torch.zeros(2, count, dtype=torch.float64)
-    splits: list[tuple[int, float]] = []
+    splits = [torch.zeros(0, dtype=torch.float64)]
     for round_ in range(64):
         open_ = b > a
         owner, a, b = owner[open_], a[open_], b[open_]
@@ -268,12 +267,12 @@ def _adaptive(
         settled.index_add_(0, owner[~rough], size[~rough])
         owner, a, b = owner[rough], a[rough], b[rough]
         if len(owner) == 0:
-            return total, settled, splits
+            return total, settled, torch.cat(splits)
         if len(owner) > 500 * count:
             break
         middle = (a + b) / 2
         if round_ < 4:
-            splits += zip(owner.tolist(), middle.tolist(), strict=True)
+            splits.append(middle)
         owner, a, b = owner.repeat(2), torch.cat([a, middle]), torch.cat([middle, b])
     raise QuadratureError("the quadrature does not converge: f oscillates or jumps too often, or its digits are noise")
 
