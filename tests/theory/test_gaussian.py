@@ -71,6 +71,15 @@ def test_a_shifted_relu_with_its_kink_declared_or_not(q, b, declared):
     assert got == close(float(wanted), rel=1e-10)
 
 
+@pytest.mark.parametrize("beside", [-1e-4, -1e-6, 1e-12, 1e-5, 1e-3])
+@pytest.mark.parametrize("panel", [3, 12, 15, 17, 21])
+def test_no_kink_hides_beside_the_end_of_a_panel(panel, beside):
+    """The first panels divide the range of t in z = sinh(t) into 32."""
+    b = math.sinh((panel / 16 - 1) * math.asinh(38)) * (1 + beside)
+    wanted = math.exp(-b * b / 2) / math.sqrt(2 * math.pi) - b * special.ndtr(-b)
+    assert gaussian_expectation(lambda x: torch.relu(x - b), 1.0).item() == close(wanted, rel=1e-10, abs=1e-15)
+
+
 @pytest.mark.parametrize("q", [0.3, 1.0, 50.0, 1e4])
 def test_steep_tanh_that_nobody_declared(q):
     """tanh(30(x − 2))² against mpmath: the quadrature has to find it."""

@@ -183,3 +183,16 @@ def test_a_callable_of_ones_own():
 def test_what_makes_no_sense_is_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize(
+    ("name", "growth", "limit"), [("lecun_tanh", "2.985", "6.7306"), ("sigmoid", "3.18e-126", "4e-126")]
+)
+def test_squared_gradients_through_a_hundred_layers(name, growth, limit):
+    """The product of χ1 from q = 1 on, transient included, and the power of its value at the fixed point."""
+    q, product = 1.0, 1.0
+    for _ in range(100):
+        product *= chi1(name, q, 1.0).item()
+        q = variance_map(name, q, 1.0).item()
+    assert f"{product:.{len(growth.split('e')[0].replace('.', ''))}g}" == growth
+    assert f"{chi1(name, q, 1.0).item() ** 100:.{len(limit.split('e')[0].replace('.', ''))}g}" == limit

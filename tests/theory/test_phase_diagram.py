@@ -89,11 +89,16 @@ def test_dead_diverging_and_homogeneous_points():
 
 
 def test_a_callable_of_ones_own():
-    bent = phase_diagram(torch.atan, torch.tensor([3.0]), torch.tensor([0.1], dtype=torch.float64))
-    assert bent.q.item() == close(fixed_point(torch.atan, 3.0, 0.1), rel=1e-11)
+    sine = phase_diagram(torch.sin, torch.tensor([3.0]), torch.tensor([0.1], dtype=torch.float64))
+    assert sine.q.item() == close(fixed_point(torch.sin, 3.0, 0.1), rel=1e-11)
 
 
 @pytest.mark.parametrize("weights", [[-1.0], [math.inf], [math.nan]])
 def test_impossible_variances_are_refused(weights):
     with pytest.raises(ValueError, match="sigma_w2 and sigma_b2"):
         phase_diagram("tanh", torch.tensor(weights), torch.tensor([0.1]))
+
+
+def test_an_oscillating_activation_is_followed_only_so_far():
+    with pytest.raises(ValueError, match="exceeds 100"):
+        phase_diagram(torch.sin, torch.tensor([300.0]), torch.tensor([0.0]))

@@ -16,7 +16,7 @@ from scipy import optimize
 
 from signalprop.theory.activations import Activation, ActivationLike, activation
 from signalprop.theory.gaussian import QuadratureError, expectation_or_zero
-from signalprop.theory.mean_field import check_variances, chi_q, layer_moments, second_moment, slope_second_moment
+from signalprop.theory.mean_field import check_variances, layer_moments, second_moment, slope_second_moment
 
 INFINITE = 1e60  # a variance at which an activation is its asymptotes to all digits
 _NOISE = 2e-14
@@ -78,7 +78,7 @@ def fixed_points(act: ActivationLike, sigma_w2: float, sigma_b2: float = 0.0) ->
 
     def growth(x: float) -> float:
         q = torch.tensor(math.exp(x), dtype=torch.float64)
-        square = expectation_or_zero(lambda u: phi.function(u) ** 2, q, phi.kinks)
+        square = expectation_or_zero(lambda u: phi.function(u) ** 2, q, phi.kinks, 1e-12 * q)
         return (sigma_w2 * square.item() + sigma_b2) / math.exp(x) - 1
 
     def tilt(x: float) -> float:
@@ -166,13 +166,14 @@ def critical_point(act: ActivationLike, sigma_b2: float = 0.0) -> tuple[float, f
             return sigma_w2, start.q
 
     def excess(q: torch.Tensor) -> torch.Tensor:
-        return 1 - (second_moment(phi, q) / slope_second_moment(phi, q) + sigma_b2) / q
+        square, slope_square, _ = layer_moments(phi, q)
+        return (slope_square * (q - sigma_b2) - square) / (slope_square * (q + sigma_b2) + square)
 
     candidates = [q for q in _roots(excess, -12.0) if q > 0]
     for q in candidates:
-        sigma_w2 = 1 / slope_second_moment(phi, q).item()
-        if chi_q(phi, q, sigma_w2).item() < 1:
-            return sigma_w2, q
+        _, slope_square, tilt = layer_moments(phi, torch.tensor(q, dtype=torch.float64))
+        if tilt < slope_square:
+            return 1 / slope_square.item(), q
     what = f"only the repelling q* = {candidates[0]:g}" if candidates else "none with q* > 0"
     hint = "; see half_stable_point" if _half_stable(phi) else ""
     raise ValueError(f"{phi.name} has no attracting critical point at sigma_b2 = {sigma_b2:g}: {what}{hint}")
@@ -210,7 +211,8 @@ def half_stable_point(act: ActivationLike) -> tuple[float, float, float]:
 
 def _half_stable(phi: Activation) -> list[float]:
     def difference(q: torch.Tensor) -> torch.Tensor:
-        return chi_q(phi, q, 1.0) / slope_second_moment(phi, q) - 1
+        _, slope_square, tilt = layer_moments(phi, q)
+        return (tilt - slope_square) / (tilt.abs() + slope_square)
 
     roots = _roots(difference, -6.0)
     return [q for q in roots if q * slope_second_moment(phi, q).item() >= second_moment(phi, q).item()]  # else σ_b² < 0

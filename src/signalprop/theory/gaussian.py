@@ -63,9 +63,9 @@ def gaussian_expectation(
 
 
 def expectation_or_zero(
-    f: Elementwise, q: Float[Tensor, "*shape"], kinks: tuple[float, ...]
+    f: Elementwise, q: Float[Tensor, "*shape"], kinks: tuple[float, ...], floor: float | Tensor = 1e-280
 ) -> Float[Tensor, "*shape"]:
-    """Return `gaussian_expectation`, or 0 where the integrand is dead.
+    """Return `gaussian_expectation`, or 0 where the integrand is dead; to 1e-12 of `floor` where that is above E |f|.
 
     Examples
     --------
@@ -73,7 +73,8 @@ def expectation_or_zero(
     >>> expectation_or_zero(tail, torch.tensor([1.0]), (100.0,))
     tensor([0.], dtype=torch.float64)
     """
-    return _expect(f, _variance(q).reshape(-1), kinks)[0].reshape(q.shape)
+    least = torch.as_tensor(floor, dtype=torch.float64).expand(q.shape).reshape(-1)
+    return _expect(f, _variance(q).reshape(-1), kinks, least)[0].reshape(q.shape)
 
 
 def correlated_expectation(
@@ -148,7 +149,8 @@ def expectation_at_angle(
         magnitude = _expect(function, each, kinks)[1]
         _refuse_dead(magnitude, each)
         scales.append(magnitude[which])
-        features |= _expect(function, each[-1:], kinks)[2]
+        splits = _expect(function, each[-1:], kinks)[2]
+        features |= set((each[-1].sqrt().clamp_max(1) * torch.sinh(splits)).tolist())
     scale_f, scale_g = scales
     marks = torch.tensor(sorted(features), dtype=torch.float64)
     root1, root2 = q1.sqrt(), q2.sqrt()
@@ -161,7 +163,7 @@ def expectation_at_angle(
         inside = weighted.abs() > 1e-40 * weighted.abs().amax()  # the tails of the outer integral need no inner one
         row = k[inside]
         mean, spread = root2[row] * c[row] * z[inside], root2[row] * s[row]
-        value, size = _shifted_expectation(g, mean, spread, marks, 1e-20 * scale_g[row])
+        value, size = _shifted_expectation(g, mean, spread, marks, 1e-4 * scale_g[row])
         result = torch.zeros(2, *t.shape, dtype=torch.float64)
         result[:, inside] = weighted[inside] * torch.stack([value, size])
         return result[0], result[1].abs()
@@ -176,8 +178,10 @@ def expectation_at_angle(
     return value.reshape(shape)
 
 
-def _expect(f: Elementwise, q: Tensor, kinks: tuple[float, ...]) -> tuple[Tensor, Tensor, set[float]]:
-    """Return E f and E |f| for each variance [n], and arguments of f at which panels had to be split."""
+def _expect(
+    f: Elementwise, q: Tensor, kinks: tuple[float, ...], floor: float | Tensor = 1e-280
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return E f and E |f| for each variance [n], and where panels had to be split, as values of t."""
     root = q.sqrt()
     scale = root.reciprocal().clamp_max(1)
 
@@ -189,9 +193,7 @@ def _expect(f: Elementwise, q: Tensor, kinks: tuple[float, ...]) -> tuple[Tensor
     reach = torch.asinh(REACH / scale)
     marks = torch.tensor(kinks, dtype=torch.float64)
     edges = _edges(-reach, reach, _to_t(marks / root[:, None], scale), 32)
-    value, magnitude, splits = _adaptive(integrand, edges, 1e-12, 4096)
-    found = {(root[owner] * scale[owner] * math.sinh(t)).item() for owner, t in splits}
-    return value, magnitude, found
+    return _adaptive(integrand, edges, 1e-12, 4096, floor)
 
 
 def _shifted_expectation(
@@ -236,7 +238,7 @@ def _adaptive(
     tolerance: float,
     rows: int,
     floor: float | Tensor = 1e-280,
-) -> tuple[Tensor, Tensor, list[tuple[int, float]]]:
+) -> tuple[Tensor, Tensor, Tensor]:
     """Return the integrals and their sizes over panels [n, m + 1], and midpoints of panels split in the first rounds.
 
     `integrand(owner, t)` takes the integral's number for each row of t, and returns the values and the sizes to which
@@ -249,7 +251,7 @@ def _adaptive(
     nodes, weights = _kronrod()
     lowest = torch.as_tensor(floor, dtype=torch.float64).expand(count)
     total, settled = torch.zeros(2, count, dtype=torch.float64)
-    splits: list[tuple[int, float]] = []
+    splits = [torch.zeros(0, dtype=torch.float64)]
     for round_ in range(64):
         open_ = b > a
         owner, a, b = owner[open_], a[open_], b[open_]
@@ -258,44 +260,53 @@ def _adaptive(
             half = (right - left)[:, None] / 2
             y, bulk = integrand(k, left[:, None] + half * (1 + nodes))
             parts.append(half * torch.cat([y @ weights, bulk @ weights[:, :1]], -1))
-        kronrod, gauss, size = torch.cat(parts).unbind(-1) if parts else torch.zeros(3, 0, dtype=torch.float64)
+        sums = torch.cat(parts) if parts else torch.zeros(0, 5, dtype=torch.float64)
+        kronrod, gauss, left_end, right_end, size = sums.unbind(-1)
         magnitude = settled.index_add(0, owner, size)
         if not magnitude.isfinite().all():
             raise ValueError("the integrand is not finite: f must be, over 38 standard deviations of its argument")
-        rough = (kronrod - gauss).abs() > tolerance * torch.maximum(magnitude, lowest)[owner]
+        unseen = torch.maximum(left_end.abs(), right_end.abs())
+        error = torch.maximum((kronrod - gauss).abs(), unseen)
+        rough = error > tolerance * torch.maximum(magnitude, lowest)[owner]
         rough &= (b - a) > 1e-15 * torch.maximum(a.abs(), b.abs())
         total.index_add_(0, owner[~rough], kronrod[~rough])
         settled.index_add_(0, owner[~rough], size[~rough])
         owner, a, b = owner[rough], a[rough], b[rough]
         if len(owner) == 0:
-            return total, settled, splits
+            return total, settled, torch.cat(splits)
         if len(owner) > 500 * count:
             break
         middle = (a + b) / 2
         if round_ < 4:
-            splits += zip(owner.tolist(), middle.tolist(), strict=True)
+            splits.append(middle)
         owner, a, b = owner.repeat(2), torch.cat([a, middle]), torch.cat([middle, b])
     raise QuadratureError("the quadrature does not converge: f oscillates or jumps too often, or its digits are noise")
 
 
 @cache
 def _kronrod(n: int = 15) -> tuple[Tensor, Tensor]:
-    """Return 2n + 1 nodes on [−1, 1], and in two columns the Kronrod weights and those of Gauss's rule on every other.
+    """Return nodes on [−1, 1], and four columns: Kronrod's weights, Gauss's on every other node, and two checks.
 
-    The added nodes are the roots of the polynomial of degree n + 1 that is orthogonal to all lower powers under the
-    sign-changing weight P_n (Stieltjes).
+    Kronrod adds the roots of the polynomial of degree n + 1 that is orthogonal to all lower powers under the
+    sign-changing weight P_n (Stieltjes). A kink between the outermost node and the end of a panel is seen by neither
+    rule, and one elsewhere may by chance mean the same error to both. So there is one more node next to each end,
+    without weight: the check compares the function there with the polynomial through the other nodes.
     """
     x, w = legendre.leggauss(2 * n + 2)
     p = legendre.legvander(x, n + 1)
     products = (p * (w * p[:, n])[:, None]).T @ p  # ∫ P_n P_j P_k
     lower = np.linalg.lstsq(products[: n + 1, : n + 1], -products[: n + 1, n + 1], rcond=None)[0]
     gauss_nodes, gauss_weights = legendre.leggauss(n)
-    nodes = np.concatenate([gauss_nodes, legendre.legroots([*lower, 1.0])])
+    inner = np.concatenate([gauss_nodes, legendre.legroots([*lower, 1.0])])
     moments = np.zeros(2 * n + 1)
     moments[0] = 2
-    kronrod = np.linalg.solve(legendre.legvander(nodes, 2 * n).T, moments)
-    pair = np.stack([kronrod, np.concatenate([gauss_weights, np.zeros(n + 1)])], -1)
-    return torch.from_numpy(nodes), torch.from_numpy(pair)
+    polynomials = legendre.legvander(inner, 2 * n)
+    kronrod = np.linalg.solve(polynomials.T, moments)
+    ends = np.array([-1 + 1e-8, 1 - 1e-8])  # not the ends themselves, where a declared jump may be
+    through = legendre.legvander(ends, 2 * n) @ np.linalg.inv(polynomials)
+    checks = np.concatenate([-through, np.eye(2)], -1)
+    rules = [np.append(kronrod, [0, 0]), np.append(gauss_weights, np.zeros(n + 3)), *checks]
+    return torch.from_numpy(np.append(inner, ends)), torch.from_numpy(np.stack(rules, -1))
 
 
 def _variance(q: float | Tensor) -> Tensor:

@@ -165,24 +165,33 @@ def chi_q(
     '1.0000000000'
     """
     check_variances(sigma_w2)
-    return sigma_w2 * _tilt(activation(act), torch.as_tensor(q, dtype=torch.float64), gaussian_expectation)
+    phi = activation(act)
+    tilt = _tilt(phi, torch.as_tensor(q, dtype=torch.float64), expectation_or_zero)
+    if (tilt == 0).any():
+        raise ValueError(f"dead: {phi.name} or its slope is zero wherever a Gaussian of variance {q} reaches")
+    return sigma_w2 * tilt
 
 
 def layer_moments(phi: Activation, q: Float[Tensor, "*shape"]) -> tuple[Tensor, Tensor, Tensor]:
-    """Return `second_moment`, `slope_second_moment` and `chi_q` / σ_w² at once; where φ is dead 0 instead of an error.
+    """Return `second_moment`, `slope_second_moment` and `chi_q` / σ_w² at once, for scans over q.
 
-    In a scan over q it may be dead at some, such as an activation that is zero around zero.
+    Where φ is dead, as one that is zero around zero, they are 0; and all need be right only to 1e-12 of E φ²/q.
 
     Examples
     --------
     >>> [f"{moment.item():.3f}" for moment in layer_moments(activation("relu"), torch.tensor([4.0]))]
     ['2.000', '0.500', '0.500']
     """
-    zero = torch.zeros_like(q)
-    alive = _not_zero(q)
-    square = expectation_or_zero(lambda u: phi.function(u) ** 2, alive, phi.kinks)
-    slope_square = expectation_or_zero(lambda u: phi.slope(u) ** 2, alive, phi.kinks)
-    return torch.where(q > 0, square, phi.function(zero) ** 2), slope_square, _tilt(phi, q, expectation_or_zero)
+    zero, alive = torch.zeros_like(q), _not_zero(q)
+    # differences in a reader's function and slopes by autograd have noise in their small values: let it pass
+    square = expectation_or_zero(lambda u: phi.function(u) ** 2, alive, phi.kinks, 1e-12 * alive)
+    relative = square / alive + 1e-12
+    slope_square = expectation_or_zero(lambda u: phi.slope(u) ** 2, alive, phi.kinks, 1e-4 * relative)
+
+    def expect(f: Elementwise, variance: Tensor, kinks: tuple[float, ...]) -> Tensor:
+        return expectation_or_zero(f, variance, kinks, variance * relative)
+
+    return torch.where(q > 0, square, phi.function(zero) ** 2), slope_square, _tilt(phi, q, expect)
 
 
 def check_variances(*variances: float | Tensor) -> None:

@@ -73,6 +73,8 @@ def phase_diagram(
     ------
     ValueError
         If a variance is negative or not finite, or φ is not finite.
+    QuadratureError
+        If the variance of an oscillating φ exceeds 100.
 
     Examples
     --------
@@ -91,8 +93,9 @@ def phase_diagram(
     w = weights.repeat_interleave(len(biases))
     x = _settle(table, weights, biases).reshape(-1)
     q = x.exp()
-    _, slope_square, tilt = table(x.clamp(_LOWEST, table.ends[-1].item())).unbind(-1)
-    for end in (0.0, math.inf):
+    square, slope_square, both = table(x.clamp(_LOWEST, table.ends[-1].item())).unbind(-1)
+    tilt = both - square
+    for end in {0.0, math.inf}.intersection(q.tolist()):
         _, at_slope, at_tilt = layer_moments(phi, torch.tensor(min(end, INFINITE), dtype=torch.float64))
         slope_square = torch.where(q == end, at_slope, slope_square)
         tilt = torch.where(q == end, at_tilt, tilt)
@@ -109,13 +112,17 @@ def phase_diagram(
 
 
 def _moment_table(phi: Activation) -> ChebyshevTable:
-    """Tabulate E φ²/q, E φ′² and E[uφφ′]/q over ln q, up to 1e12 or as far as quadrature follows an oscillating φ."""
+    """Tabulate E φ²/q, E φ′² and E[uφφ′]/q over ln q, up to 1e12, or to 100 for an oscillating φ.
+
+    The last plus the first, as the last may be tiny and is needed to the digits of the first only.
+    """
 
     def moments(x: Tensor) -> Tensor:
         square, slope_square, tilt = layer_moments(phi, x.exp())
-        return torch.stack([square / x.exp(), slope_square, tilt], -1)
+        relative = square / x.exp()
+        return torch.stack([relative, slope_square, relative + tilt], -1)
 
-    top = next(k for k in (12, 4, 3, 2, 1) if k == 1 or _resolved(phi, 10.0**k))
+    top = 12 if _resolved(phi, 1e12) else 2
     return ChebyshevTable(moments, _LOWEST, top * math.log(10), 5e-14)
 
 
@@ -144,6 +151,10 @@ def _settle(table: ChebyshevTable, weights: Tensor, biases: Tensor) -> Tensor:
             low[row, moving] = knots[(first - 1).clamp_min(0)]
             high[row, moving] = knots[first]
             result[row, moving] = torch.where(found, knots[first], lost)
+    if result.isposinf().any() and top < 11 * math.log(10):
+        raise QuadratureError(
+            f"the variance exceeds {math.exp(top):.0f}, up to where quadrature follows this activation"
+        )
     settled = (rising.abs() > _NOISE) & result.isfinite()
     w, b = (axis[settled] for axis in torch.broadcast_tensors(weights[:, None], biases))
     result[settled] = _newton(table, w, b, torch.minimum(low, high)[settled], torch.maximum(low, high)[settled])
@@ -158,11 +169,11 @@ def _newton(table: ChebyshevTable, w: Tensor, b: Tensor, low: Tensor, high: Tens
     """Return the root of the growth between `low`, where it is positive, and `high`; Newton's steps, kept inside."""
     x = (low + high) / 2
     for _ in range(40):
-        square, _, tilt = table(x).unbind(-1)
+        square, _, both = table(x).unbind(-1)
         relative = w * square + b * (-x).exp()
         growth = relative - 1
         low, high = torch.where(growth > 0, x, low), torch.where(growth > 0, high, x)
-        step = x - growth / (w * tilt - relative)
+        step = x - growth / (w * (both - square) - relative)
         following = torch.where((step >= low) & (step <= high), step, (low + high) / 2)
         if ((following - x).abs() < 1e-15).all():
             break
