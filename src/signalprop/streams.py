@@ -7,9 +7,11 @@ changing what another cell draws.
 
 import hashlib
 import os
+from contextlib import AbstractContextManager
 
 import numpy as np
 import torch
+from torch import Tensor
 
 
 def base_seed() -> int:
@@ -59,3 +61,19 @@ def stream(page: str, claim: str, replicate: int = 0) -> torch.Generator:
     # torch lays the state out as three 8-byte counters, which a fresh seed sets right, then 624 words of 8 bytes
     state[24 : 24 + 8 * 624] = torch.from_numpy(words.astype(np.uint64).view(np.uint8))
     return generator.set_state(state)
+
+
+def global_generators_kept(*tensors: Tensor) -> AbstractContextManager[None]:
+    """Return a context after which torch's global generators are as before: the CPU's, and those of the tensors' GPUs.
+
+    Random layers of a reader's network draw from them; a measurement that runs the network must not move them.
+
+    Examples
+    --------
+    >>> before = torch.get_rng_state()
+    >>> with global_generators_kept():
+    ...     _ = torch.rand(3)
+    >>> torch.equal(torch.get_rng_state(), before)
+    True
+    """
+    return torch.random.fork_rng({tensor.device for tensor in tensors if tensor.device.type == "cuda"})

@@ -1,6 +1,6 @@
 """What every measurement asks of a module, its input and its loss before it believes the numbers."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from torch import Tensor, nn
 
@@ -17,15 +17,25 @@ def check_module(module: nn.Module, x: Tensor) -> None:
     Traceback (most recent call last):
     ValueError: bias of Linear holds NaN or infinity; nothing can be measured through it
     """
-    kind = type(module).__name__
     check_examples(x)
-    for name, tensor in (*module.named_parameters(), *module.named_buffers()):
+    for name, tensor in _tensors(module):
         if tensor.device != x.device:
-            raise ValueError(f"{name} of {kind} is on {tensor.device} and x on {x.device}; move one of them with .to()")
-        if not tensor.isfinite().all():
-            raise ValueError(f"{name} of {kind} holds NaN or infinity; nothing can be measured through it")
+            raise ValueError(f"{name} is on {tensor.device} and x on {x.device}; move one of them with .to()")
+    check_tensors(module)
     if not x.isfinite().all():
         raise ValueError("x holds NaN or infinity; nothing can be measured on it")
+
+
+def check_tensors(module: nn.Module) -> None:
+    """Raise a `ValueError` that names the first parameter or buffer that is not finite."""
+    for name, tensor in _tensors(module):
+        if not tensor.isfinite().all():
+            raise ValueError(f"{name} holds NaN or infinity; nothing can be measured through it")
+
+
+def _tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    for name, tensor in (*module.named_parameters(), *module.named_buffers()):
+        yield f"{name} of {type(module).__name__}", tensor
 
 
 def check_examples(x: Tensor) -> None:

@@ -11,7 +11,8 @@ from jaxtyping import Float
 from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Generator, Tensor, nn
 
-from signalprop.measure.checks import check_loss, trained_parameters
+from signalprop.measure.checks import check_loss, check_tensors, trained_parameters
+from signalprop.streams import global_generators_kept
 
 _KAPPA = 3.0  # of curvlinops: sets the standard deviation of a bump on [-1, 1], 2 / (steps − 1) / √(8 ln κ)
 _EDGE_TOLERANCE = 1e-4  # of the ends between which a density is drawn
@@ -158,16 +159,13 @@ class _Hessian:
 
     def __init__(self, module: nn.Module, loss_fn: Callable[[Any], Tensor]) -> None:
         kind = type(module).__name__
-        for name, tensor in (*module.named_parameters(), *module.named_buffers()):
-            if not tensor.isfinite().all():
-                raise ValueError(f"{name} of {kind} holds NaN or infinity; it has no Hessian there")
+        check_tensors(module)
         size = sum(weight.numel() for weight in trained_parameters(module).values())
         if size < 3:
             raise ValueError(f"{kind} has {size} trainable parameters; Lanczos needs at least 3: write the Hessian out")
         module = copy.deepcopy(module)
         self._weights = list(trained_parameters(module).values())
-        cuda = {weight.device for weight in self._weights if weight.device.type == "cuda"}
-        with torch.enable_grad(), torch.random.fork_rng(list(cuda)):
+        with torch.enable_grad(), global_generators_kept(*self._weights):
             loss = check_loss(loss_fn(module))
             if not math.isfinite(loss.item()):
                 raise ValueError(f"loss_fn returned {loss.item()}; check its data, or take a smaller learning rate")
@@ -232,7 +230,7 @@ def _extremes(hessian: _Hessian, generator: Generator, tolerance: float) -> tupl
 @contextmanager
 def _drawing_from(generator: Generator) -> Iterator[None]:
     """Let what draws from the global generator on the CPU draw from `generator`, and leave the global one alone."""
-    with torch.random.fork_rng([]):
+    with global_generators_kept():
         torch.set_rng_state(generator.get_state())
         try:
             yield

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from signalprop.measure.checks import check_loss, trained_parameters
+from signalprop.measure.checks import check_loss, check_tensors, trained_parameters
+from signalprop.streams import global_generators_kept
 
 LossOfModule = Callable[[nn.Module], Tensor]
 
@@ -47,9 +48,8 @@ def displaced(module: nn.Module, displacement: Mapping[str, Tensor]) -> Iterator
         (owner, name, buffer) for owner in module.modules() for name, buffer in owner.named_buffers(recurse=False)
     ]
     kept = [(tensor, tensor.detach().clone()) for tensor in (*module.parameters(), *(b for _, _, b in owners))]
-    cuda = sorted({tensor.device.index for tensor, _ in kept if tensor.device.type == "cuda"})
     try:
-        with torch.random.fork_rng(cuda):
+        with global_generators_kept(*(tensor for tensor, _ in kept)):
             with torch.no_grad():
                 for name, step in displacement.items():
                     trained[name].add_(step)
@@ -90,9 +90,7 @@ def loss_and_gradient(module: nn.Module, loss_fn: LossOfModule) -> tuple[float, 
 
 
 def check_finite(module: nn.Module, loss: float) -> None:
-    """Raise a `ValueError` that names the parameter to blame if the loss at the present weights is not finite."""
+    """Raise a `ValueError` that names the tensor to blame if the loss at the present weights is not finite."""
     if not math.isfinite(loss):
-        for name, weight in module.named_parameters():
-            if not weight.isfinite().all():
-                raise ValueError(f"{name} of {type(module).__name__} holds NaN or infinity; no loss can be measured")
+        check_tensors(module)
         raise ValueError(f"the loss at the present weights is {loss}; look at what loss_fn computes")

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.linalg import vecdot, vector_norm
 
 from signalprop.measure.checks import check_module
+from signalprop.streams import global_generators_kept
 
 ReadOut = Callable[[Tensor], Tensor]
 
@@ -130,7 +131,7 @@ def _input_gradients(module: nn.Module, x: Tensor, read_out: ReadOut | None) -> 
     check_module(module, x)
     buffers = {name: buffer.clone() for name, buffer in module.named_buffers()}
     start = x.detach().clone().requires_grad_()
-    with torch.enable_grad(), torch.random.fork_rng([x.device] if x.device.type == "cuda" else []):
+    with torch.enable_grad(), global_generators_kept(x):
         output = torch.func.functional_call(module, buffers, (start.clone(),))  # a copy may be changed in place
         f = output.flatten(1).sum(1) if read_out is None and output.ndim > 1 else (read_out or torch.clone)(output)
         if f.shape != x.shape[:1]:

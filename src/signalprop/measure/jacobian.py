@@ -5,6 +5,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from signalprop.measure.checks import check_examples, check_module
+from signalprop.streams import global_generators_kept
 
 
 def jacobian_singular_values(
@@ -77,7 +78,7 @@ def _jacobians(
         for name, tensor in (*module.named_parameters(), *module.named_buffers())
     }
     start = x.detach().to(dtype, copy=True).requires_grad_()
-    with torch.enable_grad(), torch.random.fork_rng([x.device] if x.device.type == "cuda" else []):
+    with torch.enable_grad(), global_generators_kept(x):
         # a copy, which may be changed in place
         output = torch.func.functional_call(module, tensors, (start.clone(),))
         if not isinstance(output, Tensor) or output.ndim == 0 or len(output) != len(x):

@@ -18,6 +18,7 @@ from signalprop.measure.checks import check_examples, check_loss, check_module, 
 from signalprop.measure.hooks import innermost_calls
 from signalprop.measure.reductions import Reduction
 from signalprop.nets import Elementwise
+from signalprop.streams import global_generators_kept
 
 _NOT_ELEMENTWISE = {"MultiheadAttention", "GLU", "Softmax", "Softmin", "Softmax2d", "LogSoftmax"}
 _ACTIVATIONS = (Elementwise, *(getattr(activation, name) for name in {*activation.__all__} - _NOT_ELEMENTWISE))
@@ -79,11 +80,10 @@ def signal_profile(
     """
     check_examples(x)
     record = _Record()
-    devices = [x.device] if x.device.type == "cuda" else []
     # running statistics move on clones
     buffers = {name: buffer.clone() for name, buffer in module.named_buffers()}
     run = partial(torch.func.functional_call, module, buffers) if buffers else module
-    with torch.enable_grad(), torch.random.fork_rng(devices), parametrize.cached():
+    with torch.enable_grad(), global_generators_kept(x), parametrize.cached():
         try:
             with innermost_calls(module, record.after, record.before):
                 start = _tracked(x) if x.is_floating_point() else x.clone()

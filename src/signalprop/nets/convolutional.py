@@ -6,13 +6,11 @@ from torch import Generator
 from signalprop.nets.layers import (
     Act,
     Elementwise,
-    GlobalAverage,
     ImageNetwork,
     Normalizer,
     check_positive,
     convolution,
     finish_,
-    linear,
     normalized,
     stages_of,
     whole_number,
@@ -109,6 +107,5 @@ class PlainCNN(ImageNetwork):
                     f"act{number}": Elementwise(act),
                 }
             )
-        last = linear(fan_out, outputs, bias=True, dtype=dtype)
-        self.append_named(**{"pool": GlobalAverage(), f"layer{depth}": last})
+        self.append_classifier(f"layer{depth}", fan_out, outputs, dtype)
         finish_(self, scheme=scheme, gain=gain, generator=generator, device=device, dtype=dtype)

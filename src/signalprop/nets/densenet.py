@@ -8,13 +8,11 @@ from signalprop.nets.layers import (
     Act,
     Chain,
     Elementwise,
-    GlobalAverage,
     ImageNetwork,
     Normalizer,
     check_positive,
     convolution,
     finish_,
-    linear,
     normalized,
     whole_number,
 )
@@ -149,12 +147,8 @@ class DenseNet(ImageNetwork):
                 transition = unit(size, size, 1)
                 transition.append_named(pool=nn.AvgPool2d(2))
                 self.append_named(**{f"transition{stage}": transition})
-        self.append_named(
-            norm=normalized(normalizer, size),
-            act=Elementwise(act),
-            pool=GlobalAverage(),
-            **{f"layer{depth}": linear(size, outputs, bias=True, dtype=dtype)},
-        )
+        self.append_named(norm=normalized(normalizer, size), act=Elementwise(act))
+        self.append_classifier(f"layer{depth}", size, outputs, dtype)
         finish_(self, scheme=scheme, gain=gain, generator=generator, device=device, dtype=dtype)
 
     def forward(self, x: Float[Tensor, "*image"]) -> Float[Tensor, "*batch outputs"]:

@@ -109,6 +109,10 @@ class ImageNetwork(Chain):
         super().__init__()
         self.channels = channels
 
+    def append_classifier(self, name: str, features: int, outputs: int, dtype: torch.dtype | None) -> None:
+        """End with the mean over the map and a linear layer of this name."""
+        self.append_named(**{"pool": GlobalAverage(), name: linear(features, outputs, bias=True, dtype=dtype)})
+
     def forward(self, x: Float[Tensor, "*image"]) -> Float[Tensor, "*batch outputs"]:
         """Return the outputs, [batch, outputs]."""
         if x.ndim not in (3, 4) or x.shape[-3] != self.channels:

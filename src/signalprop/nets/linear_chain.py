@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Generator, Tensor
 
+from signalprop.theory.finite_width import check_widths
+
 
 def random_linear_chain(
     widths: Sequence[int], sigma_w2: float, generators: Sequence[Generator]
@@ -38,8 +40,7 @@ def random_linear_chain(
     >>> [tuple(w.shape) for w in weights]
     [(4, 5, 3), (4, 2, 5)]
     """
-    if len(widths) < 2 or min(widths) < 1:
-        raise ValueError(f"widths must be at least two positive numbers, n_0, …, n_L; got {list(widths)}")
+    check_widths(widths)
     if not generators:
         raise ValueError("give one generator for each network, such as stream(page, claim, replicate)")
     if sigma_w2 <= 0:

@@ -7,6 +7,7 @@ import torch
 from torch import Generator
 
 from signalprop.nets.layers import Act, Elementwise, Normalizer, VectorNetwork, finish_, linear, normalized
+from signalprop.theory.finite_width import check_widths
 
 
 class MLP(VectorNetwork):
@@ -57,8 +58,7 @@ class MLP(VectorNetwork):
         device: torch.device | str = "cpu",
         dtype: torch.dtype | None = None,
     ) -> None:
-        if len(widths) < 2 or min(widths) < 1:
-            raise ValueError(f"widths must be at least two positive numbers, n_0, …, n_L; got {list(widths)}")
+        check_widths(widths)
         super().__init__(widths[0])
         depth = len(widths) - 1
         for number, (fan_in, fan_out) in enumerate(pairwise(widths), start=1):

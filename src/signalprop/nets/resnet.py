@@ -9,13 +9,11 @@ from signalprop.nets.layers import (
     Act,
     Chain,
     Elementwise,
-    GlobalAverage,
     ImageNetwork,
     Normalizer,
     check_positive,
     convolution,
     finish_,
-    linear,
     normalized,
     stages_of,
     whole_number,
@@ -157,8 +155,7 @@ class ResNet(ImageNetwork):
             self.add_module(f"block{number}", ResidualBlock(branch, skip=around, scale=scale, act=outer))
         if pre:
             self.append_named(norm=normalized(normalizer, fan_out), act=Elementwise(act))
-        last = linear(fan_out, outputs, bias=True, dtype=dtype)
-        self.append_named(**{"pool": GlobalAverage(), f"layer{depth}": last})
+        self.append_classifier(f"layer{depth}", fan_out, outputs, dtype)
         finish_(self, scheme=scheme, gain=gain, generator=generator, device=device, dtype=dtype)
 
 

@@ -6,13 +6,11 @@ from torch import Generator
 from signalprop.nets.layers import (
     Act,
     Elementwise,
-    GlobalAverage,
     ImageNetwork,
     Normalizer,
     check_positive,
     convolution,
     finish_,
-    linear,
     normalized,
     stages_of,
     whole_number,
@@ -137,6 +135,5 @@ class ResNeXt(ImageNetwork):
             around = shortcut_of("B", fan_in, fan_out, stride=stride, bias=bias, normalizer=normalizer, dtype=dtype)
             self.add_module(f"block{number}", ResidualBlock(branch, skip=around, scale=scale, act=Elementwise(act)))
             fan_in = fan_out
-        last = linear(fan_in, outputs, bias=True, dtype=dtype)
-        self.append_named(**{"pool": GlobalAverage(), f"layer{depth}": last})
+        self.append_classifier(f"layer{depth}", fan_in, outputs, dtype)
         finish_(self, scheme=scheme, gain=gain, generator=generator, device=device, dtype=dtype)

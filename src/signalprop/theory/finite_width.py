@@ -243,10 +243,22 @@ def _layer_log_law(n: int, act: str) -> tuple[float, float]:
     return float(mean), float(probability @ ((log_ratio - mean) ** 2 + special.polygamma(1, k / 2)))
 
 
+def check_widths(widths: Sequence[int]) -> None:
+    """Raise a ValueError unless the widths make a network.
+
+    Examples
+    --------
+    >>> check_widths([3])
+    Traceback (most recent call last):
+    ValueError: widths must be at least two positive numbers, n_0, …, n_L; got [3]
+    """
+    if len(widths) < 2 or min(widths) < 1:
+        raise ValueError(f"widths must be at least two positive numbers, n_0, …, n_L; got {list(widths)}")
+
+
 def _check(widths: Sequence[int], act: str, sigma_w2: float) -> None:
     if act not in _SPREAD:
         raise ValueError(f"no exact law for activation {act!r}; known: {', '.join(_SPREAD)}")
     if not sigma_w2 > 0:
         raise ValueError(f"sigma_w2 must be positive, got {sigma_w2:g}")
-    if len(widths) < 2 or min(widths) < 1:
-        raise ValueError(f"widths must be at least two positive numbers, n_0, …, n_L; got {list(widths)}")
+    check_widths(widths)
