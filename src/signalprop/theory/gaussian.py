@@ -2,7 +2,8 @@ r"""Expectations over one Gaussian, and over two correlated ones, by adaptive qu
 
 An activation has the scale 1 of its argument, the Gaussian the scale √q, and they may be far apart. In the variable t
 of :math:`z = s \sinh t`, :math:`s = \min(1, 1/\sqrt q)`, both are smooth and a few units wide. Panels in t end at the
-kinks and are halved until the Gauss and the Kronrod rule on each agree.
+kinks and are halved until the Gauss and the Kronrod rule on each agree, and the function with its polynomial at the
+ends.
 """
 
 import math
