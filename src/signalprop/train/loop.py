@@ -1,14 +1,17 @@
 """The training loop: mini-batches, one loss, any optimizer of torch."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Generator, Tensor, nn
 from torch.nn import functional
+from tqdm import tqdm
 
 from signalprop.data import Data
+from signalprop.train.checkpoint import Checkpoint
+from signalprop.train.order import ShuffledBatches
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,14 @@ class History:
     loss: Float[Tensor, " steps"]
     diverged: bool
 
+    @classmethod
+    def of(cls, losses: list[float], module: nn.Module) -> "History":
+        """Return the history of a run with these losses, the last of which may not be finite, that left this module."""
+        loss = torch.tensor(losses, dtype=torch.float64, device="cpu")
+        finite = loss.isfinite()
+        lost = not finite.all() or not all(weight.isfinite().all() for weight in module.parameters())
+        return cls(loss[finite], lost)
+
 
 def fit(
     module: nn.Module,
@@ -36,6 +47,8 @@ def fit(
     batch: int,
     generator: Generator,
     loss_fn: Callable[[Tensor, Tensor], Tensor] = functional.cross_entropy,
+    progress: bool = False,
+    checkpoint: Checkpoint | None = None,
 ) -> History:
     """Train `module` in place on the training part of `data`, and return the losses on the way.
 
@@ -56,11 +69,17 @@ def fit(
         Of the order of the examples, on the CPU.
     loss_fn
         Maps outputs and labels to a scalar.
+    progress
+        Whether to show a bar, on the standard error stream.
+    checkpoint
+        Where to save the run, and how often. If the file exists, the run goes on from it, bitwise as if it had never
+        stopped (on the same machine, with the same arguments; a larger number of steps prolongs it).
 
     Raises
     ------
     ValueError
-        If a batch is empty or larger than the training part, or the loss is not a scalar.
+        If a batch is empty or larger than the training part, the loss is not a scalar, or the checkpoint is of another
+        network, optimizer or batch size.
 
     Examples
     --------
@@ -73,24 +92,22 @@ def fit(
     >>> f"{history.loss[0]:.3f}", bool(history.loss[-20:].mean() < 1), history.diverged
     ('2.303', True, False)
     """
-    if not 1 <= batch <= len(data.train_x):
-        raise ValueError(f"batch must lie between 1 and the {len(data.train_x)} training examples, got {batch}")
-    losses: list[float] = []
+    order = ShuffledBatches(len(data.train_x), batch, generator)
+    losses = checkpoint.resume(module, optimizer, order) if checkpoint else []
     module.train()
-    order = _batches(len(data.train_x), batch, generator)
-    for _ in range(steps):
-        chosen = next(order).to(data.train_x.device)
-        loss = loss_fn(module(data.train_x[chosen]), data.train_y[chosen])
-        if loss.numel() != 1:
-            raise ValueError(f"loss_fn returned shape {list(loss.shape)}; it must return one number, such as a mean")
-        if not loss.isfinite():
-            return History(torch.tensor(losses, dtype=torch.float64, device="cpu"), diverged=True)
+    done = len(losses)
+    for step in tqdm(range(done, steps), initial=done, total=steps, unit="step", disable=not progress):
+        chosen = order.next().to(data.train_x.device)
+        loss = one_number(loss_fn(module(data.train_x[chosen]), data.train_y[chosen]))
         losses.append(loss.item())
+        if not loss.isfinite():
+            break
         module.zero_grad()
         loss.backward()
         optimizer.step()
-    diverged = not all(weight.isfinite().all() for weight in module.parameters())
-    return History(torch.tensor(losses, dtype=torch.float64, device="cpu"), diverged)
+        if checkpoint and checkpoint.due(step + 1, steps):
+            checkpoint.save(module, optimizer, order, losses)
+    return History.of(losses, module)
 
 
 def evaluate(
@@ -121,7 +138,8 @@ def evaluate(
     return loss, (output.argmax(1) == y).double().mean().item()
 
 
-def _batches(examples: int, batch: int, generator: Generator) -> Iterator[Tensor]:
-    while True:
-        shuffled = torch.randperm(examples, generator=generator, device=generator.device)
-        yield from shuffled[: examples - examples % batch].view(-1, batch)
+def one_number(loss: Tensor) -> Float[Tensor, ""]:
+    """Return the loss with shape []; raise a `ValueError` if it is not one number."""
+    if loss.numel() != 1:
+        raise ValueError(f"loss_fn returned shape {list(loss.shape)}; it must return one number, such as a mean")
+    return loss.reshape(())

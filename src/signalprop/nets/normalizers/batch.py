@@ -84,8 +84,9 @@ class BatchNorm(FeatureAffine):
             raise ValueError(f"{type(self).__name__} in train mode needs two values a feature, got {list(x.shape)}")
         mean, variance = moments(x, _all_but_features(x))
         with torch.no_grad():
-            self.running_mean.lerp_(mean.flatten(), self.momentum)
-            self.running_var.lerp_(variance.flatten() * count / (count - 1), self.momentum)
+            # not lerp_: vmap cannot batch it
+            self.running_mean.mul_(1 - self.momentum).add_(mean.flatten(), alpha=self.momentum)
+            self.running_var.mul_(1 - self.momentum).add_(variance.flatten(), alpha=self.momentum * count / (count - 1))
         return mean, variance
 
 
