@@ -33,7 +33,7 @@ class Server:
 @pytest.fixture
 def server(monkeypatch):
     """A server on this machine that answers 404 until it has files."""
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
