@@ -12,9 +12,9 @@ one_core()
 ALL = ("deep_stack", "deep_stack_memory", "random_law", "many_networks", "profile_cost")
 HEAD = """# Benchmarks
 
-What is fast, against whom. Every figure is a ratio of two times taken in turn in one run, on one core: the median of the
-pairs and their range. `make bench` makes this table again; with JAX in the environment (`.venv/bin/python -m pip install jax`,
-which no other part of the book needs) it compares with that too.
+What is fast, against whom. Every figure is a ratio of two times taken in turn in one run, on one core: the median of
+the pairs and their range. `make bench` makes this table again; with JAX in the environment, which no other part of the
+book needs (`.venv/bin/python -m pip install jax`), it compares with that too.
 
 """
 
