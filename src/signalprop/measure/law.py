@@ -131,7 +131,9 @@ def sample_law(
         shape = (replicates, rows, columns)
         return torch.randn(shape, generator=generator, dtype=dtype, device=generator.device).to(x.device)
 
-    h = x.detach().to(dtype).expand(replicates, *x.shape)
+    # equal inputs pass as one, or chaos would amplify a difference in the last bit until they part
+    distinct, which = torch.unique(x.detach().to(dtype), dim=0, return_inverse=True)
+    h = distinct.expand(replicates, *distinct.shape)
     layers: list[LayerLaw] = []
     signals: list[Tensor] = []
     received: list[Tensor] = []
@@ -139,22 +141,25 @@ def sample_law(
         if signals:
             h = phi.function(layers[-1].output())
         layer = draw_layer(h, fan_out, weight_variance, bias_variance, normal)
-        signals.append(layer.output_gram() / fan_out)
-        received.append(_gram(h))
+        signals.append(layer.output_gram()[:, which[:, None], which] / fan_out)
+        received.append(_gram(h)[:, which[:, None], which])
         if output_error is None:
             layers.clear()  # only the way back needs them all
         layers.append(layer)
     signal = _stacked(signals, "signal", dtype)
     if output_error is None:
         return LawSample(signal, None, None)
-    start = _output_error(output_error, layers[-1].output(), normal)
-    error = _stacked(_errors(start, layers, phi, normal), "error", torch.float64)
+    start = _output_error(output_error, layers[-1].output(which), normal)
+    error = _stacked(_errors(start, layers, phi, which, normal), "error", torch.float64)
     weight = [error[:, number] * gram for number, gram in enumerate(received)]
     return LawSample(signal, error, _stacked(weight, "weight gradient", torch.float64))
 
 
-def _errors(error: Tensor, layers: Sequence[LayerLaw], phi: Activation, normal: Normal) -> list[Tensor]:
-    """Send the output error back to z_1 and return its inner products on the way, in the order of the layers."""
+def _errors(error: Tensor, layers: Sequence[LayerLaw], phi: Activation, which: Tensor, normal: Normal) -> list[Tensor]:
+    """Send the output errors back to z_1 and return their inner products on the way, in the order of the layers.
+
+    Error number b belongs to the input number which[b] of the layers.
+    """
     norm = torch.ones_like(error[..., 0], dtype=torch.float64)  # by which the errors of each input were divided
     grams = []
     for layer, before in zip(layers[:0:-1], layers[-2::-1], strict=True):
@@ -164,7 +169,7 @@ def _errors(error: Tensor, layers: Sequence[LayerLaw], phi: Activation, normal: 
         size = torch.linalg.vector_norm(factor, dim=-1, keepdim=True)
         size.masked_fill_(size == 0, 1)
         norm *= size[..., 0]
-        slope = phi.slope(before.output())
+        slope = phi.slope(before.output(which))
         error = layer.pull_back(error.div_(size), factor / size, normal)[..., : slope.shape[-1]] * slope
     grams.append(norm[..., None] * _gram(error) * norm[..., None, :])
     return grams[::-1]

@@ -36,9 +36,9 @@ class LayerLaw(NamedTuple):
     g: Float[Tensor, "networks rank _fan_out"]
     coordinates: Float[Tensor, "networks inputs rank"]  # σ C
 
-    def output(self) -> Float[Tensor, "networks inputs _fan_out"]:
-        """Return z = H Wᵀ, with the biases."""
-        return self.coordinates @ self.g
+    def output(self, inputs: Tensor | slice = slice(None)) -> Float[Tensor, "networks _inputs _fan_out"]:
+        """Return z = H Wᵀ, with the biases, of the inputs with these numbers."""
+        return self.coordinates[:, inputs] @ self.g
 
     def output_gram(self) -> Float[Tensor, "networks inputs inputs"]:
         """Return the inner products z zᵀ in float64, in which the squares neither overflow nor vanish."""
@@ -70,7 +70,6 @@ def draw_layer(
         h = functional.pad(h, (0, 1), value=math.sqrt(fan_in * sigma_b2 / sigma_w2))
     q = torch.linalg.qr(h.mT)[0].mT
     sigma = math.sqrt(sigma_w2 / fan_in)
-    # this product is the triangular factor; but computed so, equal inputs stay equal to the last bit
     return LayerLaw(sigma, q, normal(q.shape[1], fan_out), sigma * (h @ q.mT))
 
 
