@@ -69,10 +69,14 @@ CASES = {
     "collapsing ReLU": Case("relu", (16, 10, 13), PAIR, 2.0, depth=40),
     "collapsing ReLU in float32": Case("relu", (10, 14), PAIR, 2.0, dtype=torch.float32),
     "ReLU with biases": Case("relu", (8, 11), PAIR, 1.9, 0.2),
-    "collapsed from the start": Case("tanh", (10, 8), [[1.0, 2.0], [1.0, 2.0 + 1e-12]], 0.8, 0.3),
-    "zero, equal and opposite": Case("tanh", (8, 10), [[0.5, 1.0], [0.0, 0.0], [0.5, 1.0], [-0.5, -1.0]], 3.0),
-    "the same with biases": Case("tanh", (8, 10), [[0.5, 1.0], [0.0, 0.0], [0.5, 1.0], [-0.5, -1.0]], 3.0, 0.2),
-    "more inputs than units": Case("tanh", (1, 3, 2, 2), [[1.0], [-2.0], [0.4]], 3.0, 0.3),
+    "collapsed from the start": Case("tanh", (10, 8), [[1.0, 2.0], [1.0, 2.0 + 1e-12]], 0.8, 0.3, depth=12),
+    "zero, equal and opposite": Case(
+        "tanh", (8, 10), [[0.5, 1.0], [0.0, 0.0], [0.5, 1.0], [-0.5, -1.0]], 3.0, depth=12
+    ),
+    "the same with biases": Case(
+        "tanh", (8, 10), [[0.5, 1.0], [0.0, 0.0], [0.5, 1.0], [-0.5, -1.0]], 3.0, 0.2, depth=12
+    ),
+    "more inputs than units": Case("tanh", (1, 3, 2, 2), [[1.0], [-2.0], [0.4]], 3.0, 0.3, depth=12),
 }
 
 
@@ -135,8 +139,8 @@ def test_the_same_gate_rejects_wrong_ways_back(wrong):
 @pytest.mark.parametrize(
     ("name", "changes"),
     [
-        ("critical tanh", {"sigma_w2": 1.02}),
-        ("ReLU with biases", {"sigma_b2": 0.25}),
+        ("critical tanh", {"sigma_w2": 1.03}),
+        ("ReLU with biases", {"sigma_b2": 0.3}),
         ("ReLU with biases", {"x": torch.tensor(PAIR, dtype=torch.float64) * torch.tensor([[1.0], [-1.0]])}),
     ],
 )
