@@ -25,6 +25,7 @@ from signalprop.measure import (
     hessian_extremes,
     jacobian_singular_values,
     loss_surface,
+    sample_law,
     signal_profile,
     smoothness_along_gradient,
 )
@@ -285,3 +286,15 @@ def test_the_default_device_comes_back_after_an_exception():
     with pytest.raises(ZeroDivisionError), no_forgotten_device():
         raise ZeroDivisionError
     assert torch.zeros(1).device.type == "cpu"
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_networks_in_law(device):
+    """Numbers are drawn alike, but they need not mean the same networks: a QR may turn a vector round."""
+    x = torch.tensor([[1.0, 2.0], [-1.0, 0.5], [1.0, 2.0]], dtype=torch.float64, device="cpu").to(device)
+    source = stream("tests", "law")
+    options = {"sigma_w2": 1.5, "sigma_b2": 0.1, "replicates": 2, "generator": source, "output_error": "normal"}
+    with no_forgotten_device():
+        sample = sample_law([2, 5, 4, 3], "tanh", x=x, **options)
+    assert {gram.device.type for gram in (sample.signal, sample.error, sample.weight)} == {device}
+    assert sample.weight_square.min() > 0
