@@ -1,6 +1,8 @@
 """Observe: descent on losses, from the smallest one up to networks on data."""
 
+from signalprop.train.attacks import fgsm, pgd
 from signalprop.train.descent import Descent, gradient_descent
 from signalprop.train.loop import History, evaluate, fit
+from signalprop.train.pretraining import pretrain_
 
-__all__ = ["Descent", "History", "evaluate", "fit", "gradient_descent"]
+__all__ = ["Descent", "History", "evaluate", "fgsm", "fit", "gradient_descent", "pgd", "pretrain_"]
