@@ -293,7 +293,7 @@ def test_also_after_an_exception(network):
 
 
 def test_the_mode_of_the_caller_is_used():
-    """Batch statistics in training mode, running ones in evaluation mode: the same attack on the same function."""
+    """Batch statistics in training mode, running ones in evaluation mode, where they are still 0 and 1."""
     norm = nn.BatchNorm1d(6, dtype=torch.float64)
     net = nn.Sequential(norm, nn.Linear(6, 4, dtype=torch.float64))
     x, y = batch(classes=4)
@@ -301,10 +301,8 @@ def test_the_mode_of_the_caller_is_used():
     options = {"epsilon": 1.0, "step_size": 0.5, "steps": 1, "norm": 2}
     for training in (True, False):
         net.train(training)
-        mean, variance = (x.mean(0), x.var(0, correction=0)) if training else (torch.zeros(6), torch.ones(6))
         leaf = x.clone().requires_grad_()
-        if training:
-            mean, variance = leaf.mean(0), leaf.var(0, correction=0)
+        mean, variance = (leaf.mean(0), leaf.var(0, correction=0)) if training else (0.0, torch.ones(6))
         scores = net[1]((leaf - mean) / (variance + norm.eps).sqrt())
         functional.cross_entropy(scores, y, reduction="sum").backward()
         expected = x + 0.5 * leaf.grad / leaf.grad.norm(dim=1, keepdim=True)
