@@ -29,9 +29,9 @@ from signalprop.measure import (
     signal_profile,
     smoothness_along_gradient,
 )
-from signalprop.nets import ResidualBlock, initialize_, random_linear_chain
+from signalprop.nets import MLP, ResidualBlock, initialize_, random_linear_chain
 from signalprop.nets.normalizers import normalizer
-from signalprop.train import evaluate, fit
+from signalprop.train import evaluate, fit, pgd, pretrain_
 
 DEVICES = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
 PLAIN = ("zero", "lecun", "xavier", "kaiming", "kaiming_fan_out", "geometric_mean", "orthogonal", "delta_orthogonal")
@@ -238,6 +238,41 @@ def test_training(device):
         loss, _ = evaluate(net, data.test_x, data.test_y)
     assert history.loss.device.type == "cpu"
     assert loss > 0
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("norm", ["inf", 2])
+def test_attacks(kinds, device, norm):
+    kind, found = kinds["MLP"], []
+    for place in (device, "cpu"):
+        net, x = built(kind, place), kind.x(device=place)
+        y = torch.tensor([0, 1, 2, 0], device=place)
+        options = {"epsilon": 0.3, "step_size": 0.1, "steps": 3, "bounds": (-9.0, 9.0)}
+        with no_forgotten_device():
+            found.append(pgd(net, x, y, norm=norm, generator=stream("tests", "attack"), **options))
+    assert found[0].device.type == device
+    torch.testing.assert_close(found[0].cpu(), found[1])
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_pretraining(device):
+    data, losses = load_data("digits").flat(), []
+    for place in (device, "cpu"):
+        with meta_by_default():
+            net = MLP(
+                [64, 9, 5, 3],
+                "sigmoid",
+                bias=True,
+                scheme="xavier",
+                gain=1.0,
+                generator=stream("tests", "net"),
+                device=place,
+            )
+        there = data.to(place)
+        with no_forgotten_device():
+            histories = pretrain_(net, there, steps=3, batch=32, lr=0.1, generator=stream("tests", "fit"))
+        losses.append(torch.stack([history.loss for history in histories]))
+    torch.testing.assert_close(*losses, rtol=1e-4, atol=1e-4)
 
 
 class Forgetful(nn.Module):
