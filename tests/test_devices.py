@@ -25,12 +25,13 @@ from signalprop.measure import (
     hessian_extremes,
     jacobian_singular_values,
     loss_surface,
+    sample_law,
     signal_profile,
     smoothness_along_gradient,
 )
-from signalprop.nets import ResidualBlock, initialize_, random_linear_chain
+from signalprop.nets import MLP, ResidualBlock, initialize_, random_linear_chain
 from signalprop.nets.normalizers import normalizer
-from signalprop.train import evaluate, fit
+from signalprop.train import evaluate, fit, pgd, pretrain_
 
 DEVICES = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
 PLAIN = ("zero", "lecun", "xavier", "kaiming", "kaiming_fan_out", "geometric_mean", "orthogonal", "delta_orthogonal")
@@ -239,6 +240,41 @@ def test_training(device):
     assert loss > 0
 
 
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("norm", ["inf", 2])
+def test_attacks(kinds, device, norm):
+    kind, found = kinds["MLP"], []
+    for place in (device, "cpu"):
+        net, x = built(kind, place), kind.x(device=place)
+        y = torch.tensor([0, 1, 2, 0], device=place)
+        options = {"epsilon": 0.3, "step_size": 0.1, "steps": 3, "bounds": (-9.0, 9.0)}
+        with no_forgotten_device():
+            found.append(pgd(net, x, y, norm=norm, generator=stream("tests", "attack"), **options))
+    assert found[0].device.type == device
+    torch.testing.assert_close(found[0].cpu(), found[1])
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_pretraining(device):
+    data, losses = load_data("digits").flat(), []
+    for place in (device, "cpu"):
+        with meta_by_default():
+            net = MLP(
+                [64, 9, 5, 3],
+                "sigmoid",
+                bias=True,
+                scheme="xavier",
+                gain=1.0,
+                generator=stream("tests", "net"),
+                device=place,
+            )
+        there = data.to(place)
+        with no_forgotten_device():
+            histories = pretrain_(net, there, steps=3, batch=32, lr=0.1, generator=stream("tests", "fit"))
+        losses.append(torch.stack([history.loss for history in histories]))
+    torch.testing.assert_close(*losses, rtol=1e-4, atol=1e-4)
+
+
 class Forgetful(nn.Module):
     """Does something that is right on the CPU and wrong on a GPU."""
 
@@ -285,3 +321,15 @@ def test_the_default_device_comes_back_after_an_exception():
     with pytest.raises(ZeroDivisionError), no_forgotten_device():
         raise ZeroDivisionError
     assert torch.zeros(1).device.type == "cpu"
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_networks_in_law(device):
+    """Numbers are drawn alike, but they need not mean the same networks: a QR may turn a vector round."""
+    x = torch.tensor([[1.0, 2.0], [-1.0, 0.5], [1.0, 2.0]], dtype=torch.float64, device="cpu").to(device)
+    source = stream("tests", "law")
+    options = {"sigma_w2": 1.5, "sigma_b2": 0.1, "replicates": 2, "generator": source, "output_error": "normal"}
+    with no_forgotten_device():
+        sample = sample_law([2, 5, 4, 3], "tanh", x=x, **options)
+    assert {gram.device.type for gram in (sample.signal, sample.error, sample.weight)} == {device}
+    assert sample.weight_square.min() > 0

@@ -2,6 +2,8 @@
 
 from signalprop.nets.biases import random_biases_
 from signalprop.nets.convolutional import PlainCNN
+from signalprop.nets.deep_residual_stack import DeepResidualStack
+from signalprop.nets.deep_stack import DeepStack
 from signalprop.nets.densenet import DenseNet
 from signalprop.nets.highway import Highway
 from signalprop.nets.initializers import initialize_
@@ -29,6 +31,8 @@ __all__ = [
     "MLP",
     "BatchNorm",
     "ConcatenatedReLU",
+    "DeepResidualStack",
+    "DeepStack",
     "DenseNet",
     "Elementwise",
     "GroupNorm",
