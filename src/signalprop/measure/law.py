@@ -131,9 +131,11 @@ def sample_law(
         shape = (replicates, rows, columns)
         return torch.randn(shape, generator=generator, dtype=dtype, device=generator.device).to(x.device)
 
+    x = x.detach().to(dtype)
     # equal inputs pass as one, or chaos would amplify a difference in the last bit until they part
-    distinct, which = torch.unique(x.detach().to(dtype), dim=0, return_inverse=True)
-    h = distinct.expand(replicates, *distinct.shape)
+    first = torch.stack([(x == row).all(1).int().argmax() for row in x])
+    distinct, which = first.unique(return_inverse=True)
+    h = x[distinct].expand(replicates, -1, -1)
     layers: list[LayerLaw] = []
     signals: list[Tensor] = []
     received: list[Tensor] = []
@@ -170,7 +172,7 @@ def _errors(error: Tensor, layers: Sequence[LayerLaw], phi: Activation, which: T
         size.masked_fill_(size == 0, 1)
         norm *= size[..., 0]
         slope = phi.slope(before.output(which))
-        error = layer.pull_back(error.div_(size), factor / size, normal)[..., : slope.shape[-1]] * slope
+        error = layer.pull_back(error.div_(size), factor / size, normal)[..., : slope.shape[-1]].mul_(slope)
     grams.append(norm[..., None] * _gram(error) * norm[..., None, :])
     return grams[::-1]
 

@@ -58,7 +58,7 @@ class LayerLaw(NamedTuple):
         factor = self.sigma * factor
         fresh = normal(factor.shape[-1], self.q.shape[-1])
         inside = self.sigma * (error @ self.g.mT) - factor @ (fresh @ self.q.mT)
-        return torch.baddbmm(factor @ fresh, inside, self.q)
+        return (factor @ fresh).baddbmm_(inside, self.q)
 
 
 def draw_layer(
