@@ -7,7 +7,7 @@ from pathlib import Path
 
 from timing import Row, at_least, in_a_fresh_process, ratios
 
-SPEED = {1024: (40.0, 32), 4096: (500.0, 4)}  # goal, networks
+SPEED = {1024: (40.0, 32), 4096: (500.0, 8)}  # goal, networks
 DEPTH = 30
 LARGE = (65_536, 1_000)
 

@@ -181,7 +181,7 @@ def test_where_inputs_determine_the_weights_errors_are_those_of_autograd(sigma_b
     drawn = []
 
     def act(z):
-        if z.ndim == 3 and not z.requires_grad:
+        if z.ndim == 3 and not z.requires_grad and len(drawn) < 4:  # on the way forward
             drawn.append(z)
         return torch.tanh(z)
 
