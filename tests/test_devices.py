@@ -29,9 +29,9 @@ from signalprop.measure import (
     signal_profile,
     smoothness_along_gradient,
 )
-from signalprop.nets import MLP, ResidualBlock, initialize_, random_linear_chain
+from signalprop.nets import MLP, DeepResidualStack, DeepStack, ResidualBlock, initialize_, random_linear_chain
 from signalprop.nets.normalizers import normalizer
-from signalprop.train import evaluate, fit, pgd, pretrain_
+from signalprop.train import Checkpoint, evaluate, fit, fit_many, pgd, pretrain_
 
 DEVICES = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
 PLAIN = ("zero", "lecun", "xavier", "kaiming", "kaiming_fan_out", "geometric_mean", "orthogonal", "delta_orthogonal")
@@ -238,6 +238,53 @@ def test_training(device):
         loss, _ = evaluate(net, data.test_x, data.test_y)
     assert history.loss.device.type == "cpu"
     assert loss > 0
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_training_of_many(device, tmp_path):
+    data = load_data("digits").standardized().flat()
+    found = []
+    for place in (device, "cpu"):
+        there = data.to(place)
+        with meta_by_default():
+            common = {"act": "tanh", "bias": True, "scheme": "lecun", "gain": 1.0, "device": place}
+            nets = [MLP([64, 9, 10], generator=stream("tests", "net", r), **common) for r in range(3)]
+        rates = torch.tensor([0.1, 1e38, 0.3], device="cpu")
+        orders = [stream("tests", "order", r) for r in range(3)]
+        with no_forgotten_device():
+            many = fit_many(nets, there, lr=rates, momentum=0.9, steps=4, batch=32, generators=orders)
+            keep = Checkpoint(tmp_path / f"{place}.pt", every=2)
+            for steps in (2, 4):
+                optimizer = torch.optim.SGD(nets[0].parameters(), lr=0.01, momentum=0.9)
+                order = stream("tests", "fit")
+                alone = fit(nets[0], there, optimizer, steps=steps, batch=32, generator=order, checkpoint=keep)
+        assert nets[0].layer1.weight.device.type == place
+        assert [run.diverged for run in many] == [False, True, False]
+        found.append(torch.cat([many[0].loss, many[2].loss, alone.loss]))
+    torch.testing.assert_close(*found, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("act", ["tanh", "gelu"])
+@pytest.mark.parametrize("fused_lr", [None, 0.1])
+@pytest.mark.parametrize("kind", [DeepStack, DeepResidualStack])
+def test_deep_stacks(kind, fused_lr, act, device):
+    found = []
+    scheme = "orthogonal" if kind is DeepStack else "branch_scale"
+    for place in (device, "cpu"):
+        with meta_by_default():
+            net = kind(20, 6, act, scheme=scheme, gain=1.0, generator=stream("tests", "stack"), device=place)
+            twin = net.unstacked()
+        net.fused_lr = fused_lr
+        with no_forgotten_device():
+            x = torch.full((4, 6), 0.1, device=place, requires_grad=True)
+            net(x).square().sum().backward()
+            with torch.no_grad():
+                output = net(x)
+                torch.testing.assert_close(twin(x), output)
+        weight = net.weight if net.weight.grad is None else net.weight.grad
+        found.append([part.detach().cpu() for part in (output, x.grad, weight)])
+    torch.testing.assert_close(*found)
 
 
 @pytest.mark.parametrize("device", DEVICES)

@@ -74,7 +74,7 @@ def sample_law(
     The networks are :math:`z_l = W_l h_{l-1} + b_l`, :math:`h_l = φ(z_l)`, :math:`h_0 = x`, with independent weights
     :math:`N(0, σ_w^2/n_{l-1})` and biases :math:`N(0, σ_b^2)`; no activation follows z_L. All inputs pass the same
     network. Widths need not be large: `signalprop.measure.layer_law` says why. Time is O(R L n B²); until an error is
-    back, 2 R L n B numbers are held.
+    back, R L n B numbers are held.
 
     Parameters
     ----------
@@ -131,9 +131,11 @@ def sample_law(
         shape = (replicates, rows, columns)
         return torch.randn(shape, generator=generator, dtype=dtype, device=generator.device).to(x.device)
 
+    x = x.detach().to(dtype)
     # equal inputs pass as one, or chaos would amplify a difference in the last bit until they part
-    distinct, which = torch.unique(x.detach().to(dtype), dim=0, return_inverse=True)
-    h = distinct.expand(replicates, *distinct.shape)
+    first = torch.stack([(x == row).all(1).int().argmax() for row in x])
+    distinct, which = first.unique(return_inverse=True)
+    h = x[distinct].expand(replicates, -1, -1)
     layers: list[LayerLaw] = []
     signals: list[Tensor] = []
     received: list[Tensor] = []
@@ -169,8 +171,9 @@ def _errors(error: Tensor, layers: Sequence[LayerLaw], phi: Activation, which: T
         size = torch.linalg.vector_norm(factor, dim=-1, keepdim=True)
         size.masked_fill_(size == 0, 1)
         norm *= size[..., 0]
-        slope = phi.slope(before.output(which))
-        error = layer.pull_back(error.div_(size), factor / size, normal)[..., : slope.shape[-1]] * slope
+        z = before.output()
+        error = layer.pull_back(error.div_(size), factor / size, phi.function(z), normal)[..., : z.shape[-1]]
+        error = error.mul_(phi.slope(z[:, which]))
     grams.append(norm[..., None] * _gram(error) * norm[..., None, :])
     return grams[::-1]
 

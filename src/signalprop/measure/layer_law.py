@@ -29,10 +29,13 @@ Normal = Callable[[int, int], Tensor]
 
 
 class LayerLaw(NamedTuple):
-    """What the forward pass knows of the weights and biases of R random layers: W Qᵀ = σ Gᵀ, and the output."""
+    """What the forward pass knows of the weights and biases of R random layers: W Qᵀ = σ Gᵀ, and the output.
+
+    Q is not kept, since half the memory of a pass can be had again from the inputs.
+    """
 
     sigma: float
-    q: Float[Tensor, "networks rank _extended_fan_in"]
+    constant: float  # the input by which biases are weights; 0 if there are none
     g: Float[Tensor, "networks rank _fan_out"]
     coordinates: Float[Tensor, "networks inputs rank"]  # σ C
 
@@ -49,16 +52,18 @@ class LayerLaw(NamedTuple):
         self,
         error: Float[Tensor, "networks errors _fan_out"],
         factor: Float[Tensor, "networks errors _rank"],
+        h: Float[Tensor, "networks inputs _fan_in"],
         normal: Normal,
     ) -> Float[Tensor, "networks errors _extended_fan_in"]:
-        """Return Δ W, and after it the errors of the biases if there are any, from Δ and its factor K.
+        """Return Δ W, and after it the errors of the biases if there are any, from Δ, its factor K, and the inputs.
 
         To be called once: the fresh part is drawn anew.
         """
+        q = _basis(_extended(h, self.constant))
         factor = self.sigma * factor
-        fresh = normal(factor.shape[-1], self.q.shape[-1])
-        inside = self.sigma * (error @ self.g.mT) - factor @ (fresh @ self.q.mT)
-        return torch.baddbmm(factor @ fresh, inside, self.q)
+        fresh = normal(factor.shape[-1], q.shape[-1])
+        inside = self.sigma * (error @ self.g.mT) - factor @ (fresh @ q.mT)
+        return (factor @ fresh).baddbmm_(inside, q)
 
 
 def draw_layer(
@@ -66,14 +71,24 @@ def draw_layer(
 ) -> LayerLaw:
     """Draw what the inputs `h` meet of R layers with weights N(0, σ_w²/n) and biases N(0, σ_b²)."""
     fan_in = h.shape[-1]
-    if sigma_b2 > 0:
-        h = functional.pad(h, (0, 1), value=math.sqrt(fan_in * sigma_b2 / sigma_w2))
-    q = torch.linalg.qr(h.mT)[0].mT
+    constant = math.sqrt(fan_in * sigma_b2 / sigma_w2)
+    h = _extended(h, constant)
+    q = _basis(h)
     sigma = math.sqrt(sigma_w2 / fan_in)
-    return LayerLaw(sigma, q, normal(q.shape[1], fan_out), sigma * (h @ q.mT))
+    return LayerLaw(sigma, constant, normal(q.shape[1], fan_out), sigma * (h @ q.mT))
 
 
 def error_factor(error: Float[Tensor, "networks errors _fan_out"]) -> Float[Tensor, "networks errors _rank"]:
     """Return K with K Kᵀ = Δ Δᵀ."""
     r: Tensor = torch.linalg.qr(error.mT, mode="r")[1]
     return r.mT
+
+
+def _extended(h: Tensor, constant: float) -> Tensor:
+    return functional.pad(h, (0, 1), value=constant) if constant else h
+
+
+def _basis(h: Tensor) -> Tensor:
+    """Return Q."""
+    q: Tensor = torch.linalg.qr(h.mT)[0]
+    return q.mT
