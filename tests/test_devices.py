@@ -35,7 +35,7 @@ from signalprop.nets import (
     DeepStack,
     ResidualBlock,
     initialize_,
-    random_biases_,
+    normal_biases_,
     random_linear_chain,
 )
 from signalprop.nets.normalizers import normalizer
@@ -161,7 +161,7 @@ def test_random_biases(device):
     layers = [nn.Linear(3, 5).to(place) for place in (device, "cpu")]
     for layer in layers:
         with no_forgotten_device():
-            random_biases_(layer, 0.5, stream("tests", "biases"))
+            normal_biases_(layer, 0.5, stream("tests", "biases"))
     assert torch.equal(layers[0].bias.cpu(), layers[1].bias)
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from signalprop import load_data, stream
-from signalprop.nets import MLP, random_biases_
+from signalprop.nets import MLP, normal_biases_
 from signalprop.train import evaluate, fit, trainability
 
 SETTING = {"act": "tanh", "sigma_b2": 0.05, "width": 12, "steps": 20, "batch": 16, "lr": 0.05, "momentum": 0.9}
@@ -25,7 +25,7 @@ def test_equals_networks_trained_one_by_one(digits):
         for s, sigma_w in enumerate([0.5, 1.5]):
             generator = source(r)
             net = MLP([64, 12, 12, 10], "tanh", bias=True, scheme="lecun", gain=sigma_w, generator=generator)
-            random_biases_(net, 0.05, generator)
+            normal_biases_(net, 0.05, generator)
             optimizer = torch.optim.SGD(net.parameters(), lr=0.05, momentum=0.9)
             fit(net, digits, optimizer, steps=20, batch=16, generator=generator)
             alone = evaluate(net, digits.test_x, digits.test_y)[0]
