@@ -92,7 +92,7 @@ class DeepStack(Stack):
             )
             return output
         for weight, bias in self.pairs():
-            x = self.act(nn.functional.linear(x, weight, bias))
+            x = self.pointwise.apply(nn.functional.linear(x, weight, bias))
         return x
 
     def unstacked(self) -> Chain:
@@ -138,16 +138,18 @@ class _Pass(torch.autograd.Function):
     def forward(ctx: Any, stack: DeepStack, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.stack, ctx.number = stack, stack.begin_pass()
         ctx.save_for_backward(weight, bias)
+        apply, from_value = stack.pointwise.apply, stack.pointwise.from_value
         h, z = _workspace(stack, x)
         h[0].copy_(x)
-        for layer, (w, b) in enumerate(stack.pairs()):
+        biases = [None] * stack.depth if bias is None else bias.unbind()
+        for below, w, b, here, above in zip(h, weight.mT.unbind(), biases, z, h[1:], strict=False):
             if b is None:
-                torch.mm(h[layer], w.T, out=z[layer])
+                torch.mm(below, w, out=here)
             else:
-                torch.addmm(b, h[layer], w.T, out=z[layer])
-            activated = stack.pointwise.apply(z[layer])
-            if not stack.pointwise.from_value:
-                h[layer + 1].copy_(activated)
+                torch.addmm(b, below, w, out=here)
+            activated = apply(here)
+            if not from_value:
+                above.copy_(activated)
         return h[-1].clone()
 
     @staticmethod
@@ -157,23 +159,27 @@ class _Pass(torch.autograd.Function):
         stack.check_pass(ctx.number)
         weight, bias = ctx.saved_tensors
         _, _, train_weight, train_bias = ctx.needs_input_grad
-        lr = stack.fused_lr
+        lr, pull_back = stack.fused_lr, stack.pointwise.pull_back
         weight_gradient = torch.empty_like(weight) if train_weight and lr is None else None
         bias_gradient = torch.empty_like(bias) if train_bias and lr is None else None
+        into_weight = [None] * stack.depth if weight_gradient is None else weight_gradient.unbind()
         h, z = _workspace(stack, gradient)
         g = gradient.clone(memory_format=torch.contiguous_format)
         error = torch.empty_like(g)
+        transposed = error.T
         for layer, (w, b) in reversed(list(enumerate(stack.pairs()))):
-            stack.pointwise.pull_back(g, z[layer], error)
+            pull_back(g, z[layer], error)
             torch.mm(error, w, out=g)
-            if weight_gradient is not None:
-                torch.mm(error.T, h[layer], out=weight_gradient[layer])
-            elif train_weight and lr is not None:
-                w.addmm_(error.T, h[layer], alpha=-lr)
-            if bias_gradient is not None:
-                torch.sum(error, 0, out=bias_gradient[layer])
-            elif b is not None and train_bias and lr is not None:
-                b.sub_(error.sum(0), alpha=lr)
+            if train_weight:
+                if lr is None:
+                    torch.mm(transposed, h[layer], out=into_weight[layer])
+                else:
+                    w.addmm_(transposed, h[layer], alpha=-lr)
+            if train_bias and b is not None:
+                if bias_gradient is not None:
+                    torch.sum(error, 0, out=bias_gradient[layer])
+                elif lr is not None:
+                    b.sub_(error.sum(0), alpha=lr)
         return None, g, weight_gradient, bias_gradient
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from signalprop.nets.layers import Act, Elementwise
+from signalprop.nets.layers import Act
 from signalprop.nets.pointwise import pointwise
 
 
@@ -25,7 +25,6 @@ class Stack(nn.Module):
     def __init__(self, width: int, activation: Act) -> None:
         super().__init__()
         self.width, self.activation, self.fused_lr = width, activation, None
-        self.act = Elementwise(activation)
         self.pointwise = pointwise(activation)
         self._kept: dict[str, Tensor] = {}
         self._passes = 0
