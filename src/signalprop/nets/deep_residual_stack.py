@@ -1,7 +1,7 @@
 """Residual networks of thousands of equal blocks, in few tensors and one workspace."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -129,8 +129,8 @@ class DeepResidualStack(Stack):
 
     def triples(self) -> list[tuple[Tensor, Tensor, float]]:
         """Return (W_l, V_l, α_l) of every block; the weights lie in the memory of the parameters."""
-        weights = (self.weight.detach().unbind(), self.second_weight.detach().unbind())
-        return list(zip(*weights, self.scale.tolist(), strict=True))
+        first, second = self.layers(self.weight, "weight"), self.layers(self.second_weight, "second weight")
+        return list(zip(first, second, self.scale.tolist(), strict=True))
 
 
 class _Pass(torch.autograd.Function):
@@ -186,7 +186,7 @@ class _Pass(torch.autograd.Function):
         return None, g, first_gradient, second_gradient, scale_gradient
 
 
-def _workspace(stack: DeepResidualStack, x: Tensor) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+def _workspace(stack: DeepResidualStack, x: Tensor) -> tuple[Sequence[Tensor], ...]:
     """Return x_0, …, x_L, φ(W_l x_{l−1}), and what is kept of the arguments: themselves, or their φ in their place."""
     hidden = stack.tensors("hidden", stack.blocks, x)
     kept = hidden if stack.pointwise.from_value else stack.tensors("kept", stack.blocks, x)
