@@ -29,9 +29,17 @@ from signalprop.measure import (
     signal_profile,
     smoothness_along_gradient,
 )
-from signalprop.nets import MLP, DeepResidualStack, DeepStack, ResidualBlock, initialize_, random_linear_chain
+from signalprop.nets import (
+    MLP,
+    DeepResidualStack,
+    DeepStack,
+    ResidualBlock,
+    initialize_,
+    normal_biases_,
+    random_linear_chain,
+)
 from signalprop.nets.normalizers import normalizer
-from signalprop.train import Checkpoint, evaluate, fit, fit_many, pgd, pretrain_
+from signalprop.train import Checkpoint, evaluate, fit, fit_many, pgd, pretrain_, trainability
 
 DEVICES = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
 PLAIN = ("zero", "lecun", "xavier", "kaiming", "kaiming_fan_out", "geometric_mean", "orthogonal", "delta_orthogonal")
@@ -146,6 +154,15 @@ def test_initializers(kinds, scheme, device):
     initialize_(here, scheme, generator=stream("tests", "devices"), **options[1])
     for a, b in zip(net.parameters(), here.parameters(), strict=True):
         torch.testing.assert_close(a.cpu(), b, rtol=1e-9 if scheme == "lsuv" else 0, atol=0)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_random_biases(device):
+    layers = [nn.Linear(3, 5).to(place) for place in (device, "cpu")]
+    for layer in layers:
+        with no_forgotten_device():
+            normal_biases_(layer, 0.5, stream("tests", "biases"))
+    assert torch.equal(layers[0].bias.cpu(), layers[1].bias)
 
 
 def test_random_linear_chains():
@@ -285,6 +302,19 @@ def test_deep_stacks(kind, fused_lr, act, device):
         weight = net.weight if net.weight.grad is None else net.weight.grad
         found.append([part.detach().cpu() for part in (output, x.grad, weight)])
     torch.testing.assert_close(*found)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_trainability(device):
+    setting = {"act": "tanh", "sigma_b2": 0.05, "width": 4, "steps": 3, "batch": 8, "lr": 0.1, "momentum": 0.9}
+    data, found = load_data("digits").standardized().flat(), []
+    for place in (device, "cpu"):
+        moved = data.to(place)
+        with meta_by_default():
+            found.append(
+                trainability(moved, 2, [1.0], replicates=2, source=lambda r: stream("tests", "t", r), **setting)
+            )
+    torch.testing.assert_close(found[0], found[1])
 
 
 @pytest.mark.parametrize("device", DEVICES)

@@ -4,8 +4,8 @@
 
 One mutant at a time: every public function of `theory` scaled by 1.2, every one of `nets` and `measure` by 1.1 (for
 an initializer and a network: the σ of its weights; then a σ that differs from network to network, one row too large,
-weights near the identity; for a table: from row to row), descent with a 10 % longer step, training that stops after
-one. A claim must fall to at least one mutant of `theory` (effects rest on none), and to at
+weights near the identity; for a table: from row to row; for networks in law: σ too), descent with a 10 % longer step,
+training that stops after one. A claim must fall to at least one mutant of `theory` (effects rest on none), and to at
 least one of what it observes (`nets`, `measure`, `train`). A claim that survives either group cannot fail there, and
 the exit status is 1.
 """
@@ -86,8 +86,11 @@ def mutants() -> Iterator[tuple[str, str, Callable]]:
                 continue
             if name == "gradient_descent":
                 yield room, name, functools.partial(longer_steps, function, factor)
-            elif name == "fit":
+            elif name in ("fit", "trainability"):
                 yield room, name, functools.partial(one_step, function)
+            elif name == "sample_law":
+                # every factor of all numbers leaves angles and ratios of layers as they were
+                yield room, name, functools.partial(larger_weights, function, factor**2)
             else:
                 yield room, name, functools.partial(with_result, function, lambda value, x=factor: scaled(value, x))
             if name.startswith("random_"):
@@ -106,6 +109,11 @@ def with_result(function: Callable, change: Callable, *args: Any, **kwargs: Any)
 def longer_steps(descent: Callable, factor: float, loss: Callable, *args: Any, **kwargs: Any) -> Any:
     """Descend on a loss that is steeper by this factor."""
     return descent(lambda w: factor * loss(w), *args, **kwargs)
+
+
+def larger_weights(sample: Callable, factor: float, *args: Any, sigma_w2: float, **kwargs: Any) -> Any:
+    """Draw networks whose weights have a variance larger by this factor."""
+    return sample(*args, sigma_w2=factor * sigma_w2, **kwargs)
 
 
 def one_step(fit: Callable, *args: Any, **kwargs: Any) -> Any:

@@ -1,5 +1,6 @@
 """Build: the networks of the book."""
 
+from signalprop.nets.biases import normal_biases_
 from signalprop.nets.convolutional import PlainCNN
 from signalprop.nets.deep_residual_stack import DeepResidualStack
 from signalprop.nets.deep_stack import DeepStack
@@ -50,6 +51,7 @@ __all__ = [
     "WeightNorm",
     "batch_norm_backward",
     "initialize_",
+    "normal_biases_",
     "normalizer",
     "random_linear_chain",
     "spectral_norm_",

@@ -6,6 +6,8 @@ from signalprop.train.checkpoint import Checkpoint
 from signalprop.train.descent import Descent, gradient_descent
 from signalprop.train.loop import History, evaluate, fit
 from signalprop.train.pretraining import pretrain_
+from signalprop.train.sweep import sweep
+from signalprop.train.trainability import trainability
 
 __all__ = [
     "Checkpoint",
@@ -18,4 +20,6 @@ __all__ = [
     "gradient_descent",
     "pgd",
     "pretrain_",
+    "sweep",
+    "trainability",
 ]
