@@ -9,7 +9,7 @@ PY := $(VENV)/bin/python
 export OMP_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help book test install lint types format mutants seeds clean lock
+.PHONY: help book test install lint types format mutants seeds bench clean lock
 
 help: ## print the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -52,6 +52,9 @@ mutants: install ## break theory, nets and measurements one at a time: every cla
 
 seeds: install ## run every chapter at twenty fresh base seeds: every claim must hold (minutes)
 	@$(PY) tools/seeds.py
+
+bench: install ## measure what is fast, against whom, into benchmarks/README.md (minutes, on a quiet machine)
+	@$(PY) benchmarks/run.py
 
 lock: install ## pin again what requirements.in asks for (needs uv)
 	@{ echo "# The environment of the book, every package pinned. Made by \`make lock\` from requirements.in: edit that file."; \

@@ -1,6 +1,8 @@
 """Build: the networks of the book."""
 
 from signalprop.nets.convolutional import PlainCNN
+from signalprop.nets.deep_residual_stack import DeepResidualStack
+from signalprop.nets.deep_stack import DeepStack
 from signalprop.nets.densenet import DenseNet
 from signalprop.nets.highway import Highway
 from signalprop.nets.initializers import initialize_
@@ -28,6 +30,8 @@ __all__ = [
     "MLP",
     "BatchNorm",
     "ConcatenatedReLU",
+    "DeepResidualStack",
+    "DeepStack",
     "DenseNet",
     "Elementwise",
     "GroupNorm",

@@ -1,8 +1,21 @@
 """Observe: descent on losses, from the smallest one up to networks on data."""
 
+from signalprop.train.attacks import fgsm, pgd
 from signalprop.train.batched import fit_many
 from signalprop.train.checkpoint import Checkpoint
 from signalprop.train.descent import Descent, gradient_descent
 from signalprop.train.loop import History, evaluate, fit
+from signalprop.train.pretraining import pretrain_
 
-__all__ = ["Checkpoint", "Descent", "History", "evaluate", "fit", "fit_many", "gradient_descent"]
+__all__ = [
+    "Checkpoint",
+    "Descent",
+    "History",
+    "evaluate",
+    "fgsm",
+    "fit",
+    "fit_many",
+    "gradient_descent",
+    "pgd",
+    "pretrain_",
+]
