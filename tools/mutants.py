@@ -86,7 +86,7 @@ def mutants() -> Iterator[tuple[str, str, Callable]]:
                 continue
             if name == "gradient_descent":
                 yield room, name, functools.partial(longer_steps, function, factor)
-            elif name == "fit":
+            elif name in ("fit", "fit_many"):
                 yield room, name, functools.partial(one_step, function)
             else:
                 yield room, name, functools.partial(with_result, function, lambda value, x=factor: scaled(value, x))
