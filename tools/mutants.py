@@ -93,7 +93,7 @@ def mutants() -> Iterator[tuple[str, str, Callable]]:
                 continue
             if name == "gradient_descent":
                 yield room, name, functools.partial(longer_steps, function, factor)
-            elif name in ("fit", "trainability"):
+            elif name in ("fit", "fit_many", "trainability"):
                 yield room, name, functools.partial(one_step, function)
             elif name == "sample_law":
                 # a factor of all numbers leaves angles and ratios of layers as they were; larger weights leave ReLU's
