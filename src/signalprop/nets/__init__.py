@@ -1,5 +1,6 @@
 """Build: the networks of the book."""
 
+from signalprop.nets.biases import random_biases_
 from signalprop.nets.convolutional import PlainCNN
 from signalprop.nets.deep_residual_stack import DeepResidualStack
 from signalprop.nets.deep_stack import DeepStack
@@ -51,6 +52,7 @@ __all__ = [
     "batch_norm_backward",
     "initialize_",
     "normalizer",
+    "random_biases_",
     "random_linear_chain",
     "spectral_norm_",
     "tied_chain_loss",

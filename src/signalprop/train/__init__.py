@@ -4,5 +4,17 @@ from signalprop.train.batched import fit_many
 from signalprop.train.checkpoint import Checkpoint
 from signalprop.train.descent import Descent, gradient_descent
 from signalprop.train.loop import History, evaluate, fit
+from signalprop.train.sweep import sweep
+from signalprop.train.trainability import trainability
 
-__all__ = ["Checkpoint", "Descent", "History", "evaluate", "fit", "fit_many", "gradient_descent"]
+__all__ = [
+    "Checkpoint",
+    "Descent",
+    "History",
+    "evaluate",
+    "fit",
+    "fit_many",
+    "gradient_descent",
+    "sweep",
+    "trainability",
+]
