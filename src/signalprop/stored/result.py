@@ -59,8 +59,9 @@ class Stored:
         if self.stale:
             have = "has" if len(self.changed) == 1 else "have"
             return f"{made}\nSTALE: {', '.join(self.changed)} {have} changed since; run make verify-stored"
-        renewed = f", as a cell run again on {about['renewed']} showed" if "renewed" in about else ""
-        return f"{made}\nthe code is still the one it was made with{renewed}"
+        if "renewed" in about:
+            return f"{made}\nthe code has changed since; a part of it run again on {about['renewed']} came out the same"
+        return f"{made}\nthe code is still the one it was made with"
 
 
 def load_stored(name: str) -> Stored:
