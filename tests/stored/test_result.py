@@ -92,7 +92,7 @@ def test_other_files_and_line_ends_do_not_matter(load, package):
 
 def test_renewal_is_told(load, content):
     content["about"]["renewed"] = "2025-02-28"
-    assert str(load()).endswith("\nthe code has changed since; a part of it run again on 2025-02-28 came out the same")
+    assert str(load()).endswith("\nthe code has changed since; a part of it run again on 2025-02-28 agreed")
 
 
 def test_unknown_name_lists_those_known():

@@ -60,7 +60,7 @@ class Stored:
             have = "has" if len(self.changed) == 1 else "have"
             return f"{made}\nSTALE: {', '.join(self.changed)} {have} changed since; run make verify-stored"
         if "renewed" in about:
-            return f"{made}\nthe code has changed since; a part of it run again on {about['renewed']} came out the same"
+            return f"{made}\nthe code has changed since; a part of it run again on {about['renewed']} agreed"
         return f"{made}\nthe code is still the one it was made with"
 
 
