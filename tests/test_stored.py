@@ -95,7 +95,7 @@ def test_run_keeps_every_sample_and_says_how(run, recipe, package, tmp_path, cap
     assert result.samples["value"].tolist() == [value for cell in SAMPLES for value in cell]
     assert result.samples.columns.tolist() == ["depth", "replicate", "scale", "value"]
     assert recipe.CALLS == [(1, 0), (1, 1), (2, 0), (2, 1)]
-    assert {"command", "date", "seconds", "base_seed", "device", "python", "torch", "numpy"} < set(result.about)
+    assert {"command", "date", "cpu_seconds", "base_seed", "device", "python", "torch", "numpy"} < set(result.about)
     assert capsys.readouterr().out == f"{result}\n"
     assert not list((tmp_path / "unfinished").iterdir())
 

@@ -51,11 +51,11 @@ def run(recipe: ModuleType, package: Path = PACKAGE, unfinished: Path = UNFINISH
     digests = digests_of(package)  # now: a file may be edited while the cells run
     points = list(product(*recipe.GRID.values()))
     for point in tqdm(points[len(cells) :], initial=len(cells), total=len(points), desc=target.stem, unit="cell"):
-        started = time.monotonic()
+        started = time.process_time()
         values, ran = run_cell(recipe, dict(zip(recipe.GRID, point, strict=True)), package)
         cells.append(values)
         about["code"] |= {name: digests[name] for name in ran}
-        about["seconds"] = round(about["seconds"] + time.monotonic() - started, 1)
+        about["cpu_seconds"] = round(about["cpu_seconds"] + time.process_time() - started, 1)
         write(content, partial)
     about["date"], about["code"] = today(), dict(sorted(about["code"].items()))
     write(content, target)
@@ -131,7 +131,7 @@ def begin(recipe: ModuleType) -> dict[str, Any]:
         "python": platform.python_version(),
         "torch": torch.__version__.split("+")[0],
         "numpy": np.__version__,
-        "seconds": 0.0,
+        "cpu_seconds": 0.0,
         "code": {},
     }
     return {"grid": recipe.GRID, "within": recipe.WITHIN, "about": about, "cells": []}
@@ -139,7 +139,7 @@ def begin(recipe: ModuleType) -> dict[str, Any]:
 
 def require_same(done: dict[str, Any], now: dict[str, Any], package: Path, path: Path) -> None:
     """Raise unless the cells that are done were run as those to come will be."""
-    facts = {key for key in now["about"] if key not in ("seconds", "code")}
+    facts = {key for key in now["about"] if key not in ("cpu_seconds", "code")}
     other = [key for key in sorted(facts) if done["about"][key] != now["about"][key]]
     other += [key for key in ("grid", "within") if done[key] != now[key]]
     other += [name for name, before in done["about"]["code"].items() if digest(package / name) != before]

@@ -13,7 +13,7 @@ ABOUT = {
     "python": "3.0",
     "torch": "2.0",
     "numpy": "2.0",
-    "seconds": 120.0,
+    "cpu_seconds": 120.0,
     "date": "2025-01-31",
 }
 
@@ -66,7 +66,8 @@ def test_page_is_told_how_it_was_made(load):
     assert (result.name, result.label, result.stale) == ("tiny", "tiny", False)
     assert str(result).splitlines() == [
         "stored result tiny: 6 samples (depth × replicate × scale: 1 × 2 × 3), made by "
-        "`python tools/stored.py run tiny` on 2025-01-31 in 2 min (x CPU, Python 3.0, torch 2.0, base seed 0)",
+        "`python tools/stored.py run tiny` on 2025-01-31 in 2 min of one core (x CPU, "
+        "Python 3.0, torch 2.0, base seed 0)",
         "the code is still the one it was made with",
     ]
 

@@ -25,9 +25,9 @@ class Stored:
     samples
         One row a sample: a column for each axis, and ``value``.
     about
-        ``command, date, seconds, base_seed, device, python, torch, numpy`` of the run, and ``code``, a digest of each
-        file of the package in which it called a function or read data. ``renewed`` is the date on which another state
-        of the code was last found to give the same.
+        ``command, date, cpu_seconds, base_seed, device, python, torch, numpy`` of the run, and ``code``, a digest of
+        each file of the package in which it called a function or read data. ``renewed`` is the date on which another
+        state of the code was last found to agree.
     changed
         Those of the files that are no longer what they were.
     """
@@ -53,8 +53,8 @@ class Stored:
         about = self.about
         made = (
             f"stored result {self.name}: {len(self.samples)} samples ({axes}), made by `{about['command']}` on "
-            f"{about['date']} in {about['seconds'] / 60:.0f} min ({about['device']}, Python {about['python']}, "
-            f"torch {about['torch']}, base seed {about['base_seed']})"
+            f"{about['date']} in {about['cpu_seconds'] / 60:.0f} min of one core ({about['device']}, "
+            f"Python {about['python']}, torch {about['torch']}, base seed {about['base_seed']})"
         )
         if self.stale:
             have = "has" if len(self.changed) == 1 else "have"
