@@ -75,14 +75,13 @@ def products(width: int):
     signals = 0.1 * torch.randn(DEPTH + 1, width, width, generator=stream("benchmarks", "signals"))
     errors = 0.1 * torch.randn(DEPTH, width, width, generator=stream("benchmarks", "errors"))
     layers, transposed = weight.unbind(), [w.T for w in weight.unbind()]
-    inputs, into = signals.unbind(), errors.unbind()
-    spare = torch.empty(width, width)
+    h, g = signals.unbind(), errors.unbind()
 
     def step() -> None:
-        for h, w in zip(inputs, transposed, strict=False):
-            torch.mm(h, w, out=spare)
-        for error, w in zip(into, layers, strict=True):
-            torch.mm(error, w, out=spare)
+        for below, w, above in zip(h[:-1], transposed, h[1:], strict=True):
+            torch.mm(below, w, out=above)
+        for above, w, below in zip(g[:0:-1], layers[:0:-1], g[-2::-1], strict=True):
+            torch.mm(above, w, out=below)
         torch.baddbmm(weight, errors.mT, signals[:-1], alpha=-LR, out=weight)
 
     return step

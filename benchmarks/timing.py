@@ -33,10 +33,11 @@ class Row:
 def ratios(slower: Callable[[], object], faster: Callable[[], object], rounds: int = 7) -> list[float]:
     """Return how many times as long the first takes as the second: pairs, one after the other, sorted.
 
-    Each is run once before, so that no pair pays for first allocations or compilation.
+    Each is run twice before, so that no pair pays for compilation or for first allocations.
     """
-    slower()
-    faster()
+    for _ in range(2):
+        slower()
+        faster()
     return sorted(_seconds(slower) / _seconds(faster) for _ in range(rounds))
 
 

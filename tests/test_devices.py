@@ -25,12 +25,21 @@ from signalprop.measure import (
     hessian_extremes,
     jacobian_singular_values,
     loss_surface,
+    sample_law,
     signal_profile,
     smoothness_along_gradient,
 )
-from signalprop.nets import ResidualBlock, initialize_, random_linear_chain
+from signalprop.nets import (
+    MLP,
+    DeepResidualStack,
+    DeepStack,
+    ResidualBlock,
+    initialize_,
+    normal_biases_,
+    random_linear_chain,
+)
 from signalprop.nets.normalizers import normalizer
-from signalprop.train import evaluate, fit
+from signalprop.train import Checkpoint, evaluate, fit, fit_many, pgd, pretrain_, trainability
 
 DEVICES = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
 PLAIN = ("zero", "lecun", "xavier", "kaiming", "kaiming_fan_out", "geometric_mean", "orthogonal", "delta_orthogonal")
@@ -147,6 +156,15 @@ def test_initializers(kinds, scheme, device):
         torch.testing.assert_close(a.cpu(), b, rtol=1e-9 if scheme == "lsuv" else 0, atol=0)
 
 
+@pytest.mark.parametrize("device", DEVICES)
+def test_random_biases(device):
+    layers = [nn.Linear(3, 5).to(place) for place in (device, "cpu")]
+    for layer in layers:
+        with no_forgotten_device():
+            normal_biases_(layer, 0.5, stream("tests", "biases"))
+    assert torch.equal(layers[0].bias.cpu(), layers[1].bias)
+
+
 def test_random_linear_chains():
     with no_forgotten_device():
         weights = random_linear_chain([3, 5, 2], 1.0, [stream("tests", "chain", r) for r in range(4)])
@@ -239,6 +257,101 @@ def test_training(device):
     assert loss > 0
 
 
+@pytest.mark.parametrize("device", DEVICES)
+def test_training_of_many(device, tmp_path):
+    data = load_data("digits").standardized().flat()
+    found = []
+    for place in (device, "cpu"):
+        there = data.to(place)
+        with meta_by_default():
+            common = {"act": "tanh", "bias": True, "scheme": "lecun", "gain": 1.0, "device": place}
+            nets = [MLP([64, 9, 10], generator=stream("tests", "net", r), **common) for r in range(3)]
+        rates = torch.tensor([0.1, 1e38, 0.3], device="cpu")
+        orders = [stream("tests", "order", r) for r in range(3)]
+        with no_forgotten_device():
+            many = fit_many(nets, there, lr=rates, momentum=0.9, steps=4, batch=32, generators=orders)
+            keep = Checkpoint(tmp_path / f"{place}.pt", every=2)
+            for steps in (2, 4):
+                optimizer = torch.optim.SGD(nets[0].parameters(), lr=0.01, momentum=0.9)
+                order = stream("tests", "fit")
+                alone = fit(nets[0], there, optimizer, steps=steps, batch=32, generator=order, checkpoint=keep)
+        assert nets[0].layer1.weight.device.type == place
+        assert [run.diverged for run in many] == [False, True, False]
+        found.append(torch.cat([many[0].loss, many[2].loss, alone.loss]))
+    torch.testing.assert_close(*found, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("act", ["tanh", "gelu"])
+@pytest.mark.parametrize("fused_lr", [None, 0.1])
+@pytest.mark.parametrize("kind", [DeepStack, DeepResidualStack])
+def test_deep_stacks(kind, fused_lr, act, device):
+    found = []
+    scheme = "orthogonal" if kind is DeepStack else "branch_scale"
+    for place in (device, "cpu"):
+        with meta_by_default():
+            net = kind(20, 6, act, scheme=scheme, gain=1.0, generator=stream("tests", "stack"), device=place)
+            twin = net.unstacked()
+        net.fused_lr = fused_lr
+        with no_forgotten_device():
+            x = torch.full((4, 6), 0.1, device=place, requires_grad=True)
+            net(x).square().sum().backward()
+            with torch.no_grad():
+                output = net(x)
+                torch.testing.assert_close(twin(x), output)
+        weight = net.weight if net.weight.grad is None else net.weight.grad
+        found.append([part.detach().cpu() for part in (output, x.grad, weight)])
+    torch.testing.assert_close(*found)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_trainability(device):
+    setting = {"act": "tanh", "sigma_b2": 0.05, "width": 4, "steps": 3, "batch": 8, "lr": 0.1, "momentum": 0.9}
+    data, found = load_data("digits").standardized().flat(), []
+    for place in (device, "cpu"):
+        moved = data.to(place)
+        with meta_by_default():
+            found.append(
+                trainability(moved, 2, [1.0], replicates=2, source=lambda r: stream("tests", "t", r), **setting)
+            )
+    torch.testing.assert_close(found[0], found[1])
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("norm", ["inf", 2])
+def test_attacks(kinds, device, norm):
+    kind, found = kinds["MLP"], []
+    for place in (device, "cpu"):
+        net, x = built(kind, place), kind.x(device=place)
+        y = torch.tensor([0, 1, 2, 0], device=place)
+        options = {"epsilon": 0.3, "step_size": 0.1, "steps": 3, "bounds": (-9.0, 9.0)}
+        with no_forgotten_device():
+            found.append(pgd(net, x, y, norm=norm, generator=stream("tests", "attack"), **options))
+    assert found[0].device.type == device
+    torch.testing.assert_close(found[0].cpu(), found[1])
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_pretraining(device):
+    data, losses = load_data("digits").flat(), []
+    for place in (device, "cpu"):
+        with meta_by_default():
+            net = MLP(
+                [64, 9, 5, 3],
+                "sigmoid",
+                bias=True,
+                scheme="xavier",
+                gain=1.0,
+                generator=stream("tests", "net"),
+                device=place,
+            )
+        there = data.to(place)
+        with no_forgotten_device():
+            histories = pretrain_(net, there, steps=3, batch=32, lr=0.1, generator=stream("tests", "fit"))
+        losses.append(torch.stack([history.loss for history in histories]))
+    torch.testing.assert_close(*losses, rtol=1e-4, atol=1e-4)
+
+
 class Forgetful(nn.Module):
     """Does something that is right on the CPU and wrong on a GPU."""
 
@@ -285,3 +398,15 @@ def test_the_default_device_comes_back_after_an_exception():
     with pytest.raises(ZeroDivisionError), no_forgotten_device():
         raise ZeroDivisionError
     assert torch.zeros(1).device.type == "cpu"
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_networks_in_law(device):
+    """Numbers are drawn alike, but they need not mean the same networks: a QR may turn a vector round."""
+    x = torch.tensor([[1.0, 2.0], [-1.0, 0.5], [1.0, 2.0]], dtype=torch.float64, device="cpu").to(device)
+    source = stream("tests", "law")
+    options = {"sigma_w2": 1.5, "sigma_b2": 0.1, "replicates": 2, "generator": source, "output_error": "normal"}
+    with no_forgotten_device():
+        sample = sample_law([2, 5, 4, 3], "tanh", x=x, **options)
+    assert {gram.device.type for gram in (sample.signal, sample.error, sample.weight)} == {device}
+    assert sample.weight_square.min() > 0

@@ -4,10 +4,11 @@
 
 One mutant at a time: every public function of `theory` scaled by 1.2, every one of `nets` and `measure` by 1.1 (for
 an initializer and a network: the σ of its weights; then a σ that differs from network to network, one row too large,
-weights near the identity; for a table: from row to row), descent with a 10 % longer step, training that stops after
-one. A claim must fall to at least one mutant of `theory` (effects rest on none), and to at
-least one of what it observes (`nets`, `measure`, `train`). A claim that survives either group cannot fail there, and
-the exit status is 1. A claim on a stored result observes nothing here and is let off the second group.
+weights near the identity; for a table: from row to row; for networks in law: σ too, and their angles), descent with a
+10 % longer step, training that stops after one. A claim must fall to at least one mutant of `theory` (effects rest on
+none), and to at least one of what it observes (`nets`, `measure`, `train`). A claim that survives either group cannot
+fail there, and the exit status is 1. A claim on a stored result observes nothing here and is let off the second
+group.
 """
 
 import argparse
@@ -31,6 +32,7 @@ from torch import Tensor, nn
 
 from signalprop.claims import algebra, comparison, prediction
 from signalprop.claims.record import Record
+from signalprop.measure import LawSample
 
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = {"theory": 1.2, "nets": 1.1, "measure": 1.1, "train": 1.1}
@@ -76,6 +78,12 @@ def near_identity(weights: list[Tensor] | nn.Module) -> list[Tensor] | nn.Module
     return [torch.eye(*weight.shape[1:]) + weight / 10 for weight in weights]
 
 
+def less_alike(sample: LawSample) -> LawSample:
+    """Return networks in law with the inner products of different inputs a tenth smaller."""
+    same = torch.eye(sample.signal.shape[-1], dtype=torch.bool)
+    return replace(sample, signal=torch.where(same, sample.signal, 0.9 * sample.signal))
+
+
 def mutants() -> Iterator[tuple[str, str, Callable]]:
     """Yield room, name and broken version of every public function."""
     for room, factor in ROOMS.items():
@@ -86,8 +94,12 @@ def mutants() -> Iterator[tuple[str, str, Callable]]:
                 continue
             if name == "gradient_descent":
                 yield room, name, functools.partial(longer_steps, function, factor)
-            elif name == "fit":
+            elif name in ("fit", "fit_many", "trainability"):
                 yield room, name, functools.partial(one_step, function)
+            elif name == "sample_law":
+                # a factor of all numbers leaves angles and ratios of layers as they were; larger weights leave ReLU's
+                yield room, name, functools.partial(larger_weights, function, factor**2)
+                yield room, name, functools.partial(with_result, function, less_alike)
             else:
                 yield room, name, functools.partial(with_result, function, lambda value, x=factor: scaled(value, x))
             if name.startswith("random_"):
@@ -106,6 +118,11 @@ def with_result(function: Callable, change: Callable, *args: Any, **kwargs: Any)
 def longer_steps(descent: Callable, factor: float, loss: Callable, *args: Any, **kwargs: Any) -> Any:
     """Descend on a loss that is steeper by this factor."""
     return descent(lambda w: factor * loss(w), *args, **kwargs)
+
+
+def larger_weights(sample: Callable, factor: float, *args: Any, sigma_w2: float, **kwargs: Any) -> Any:
+    """Draw networks whose weights have a variance larger by this factor."""
+    return sample(*args, sigma_w2=factor * sigma_w2, **kwargs)
 
 
 def one_step(fit: Callable, *args: Any, **kwargs: Any) -> Any:

@@ -201,9 +201,25 @@ def test_batches_of_several_sizes():
 def test_the_workspace_is_allocated_once():
     module = stack()
     module(batch()).sum().backward()
-    places = {name: tensor.data_ptr() for name, tensor in module._kept.items()}
+    kept = dict(module._kept)
     module(batch(name="other")).sum().backward()
-    assert {name: tensor.data_ptr() for name, tensor in module._kept.items()} == places
+    assert module._kept.keys() == kept.keys()
+    assert all(module._kept[name] is tensors for name, tensors in kept.items())
+
+
+@pytest.mark.parametrize("make", [stack, residual])
+def test_weights_may_move_and_change(make):
+    """The views of single layers follow the parameter."""
+    module, x = make(), batch()
+    module(x)
+    module.weight.data = torch.zeros_like(module.weight)
+    changed = module(x).detach()
+    with torch.no_grad():
+        assert torch.equal(changed, module(x))
+    torch.testing.assert_close(changed, module.unstacked()(x))
+    module.float()
+    target(module(x.float())).backward()
+    assert module.weight.grad.dtype == torch.float32
 
 
 def test_copies_share_nothing_and_leave_the_workspace_out():

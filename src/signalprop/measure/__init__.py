@@ -5,12 +5,14 @@ from signalprop.measure.gradient_correlation import gradient_autocorrelation, gr
 from signalprop.measure.hooks import innermost_calls
 from signalprop.measure.jacobian import jacobian_singular_values
 from signalprop.measure.landscape import filter_normalized_direction, loss_surface
+from signalprop.measure.law import LawSample, sample_law
 from signalprop.measure.linear_chain import ChainSignals, chain_signals, weight_gradients
 from signalprop.measure.signals import signal_profile
 from signalprop.measure.smoothness import Smoothness, smoothness_along_gradient
 
 __all__ = [
     "ChainSignals",
+    "LawSample",
     "Smoothness",
     "chain_signals",
     "filter_normalized_direction",
@@ -21,6 +23,7 @@ __all__ = [
     "innermost_calls",
     "jacobian_singular_values",
     "loss_surface",
+    "sample_law",
     "signal_profile",
     "smoothness_along_gradient",
     "weight_gradients",

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 _TOGETHER = 2**17  # entries that are reduced at once: a mebibyte, which a cache holds
+_VIEWS = 64  # tensors that are: making a view for each costs more than it saves when they are tiny
 
 
 class Reduction:
@@ -65,7 +66,7 @@ class Reduction:
 def _room(values: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
     """Return memory for tensors like `values`, [k, batch, units], and views of it of their shape."""
     batch = values.shape[0] if values.ndim else 1
-    together = max(1, _TOGETHER // max(1, values.numel()))
+    together = max(1, min(_VIEWS, _TOGETHER // max(1, values.numel())))
     dtype = torch.float32 if values.device.type == "mps" else torch.float64
     tensors = values.new_empty((together, batch, values.numel() // max(1, batch)), dtype=dtype)
     return tensors, tensors.view(together, *values.shape).unbind()

@@ -1,6 +1,6 @@
 """Build: the networks of the book."""
 
-from signalprop.nets.biases import random_biases_
+from signalprop.nets.biases import normal_biases_
 from signalprop.nets.convolutional import PlainCNN
 from signalprop.nets.deep_residual_stack import DeepResidualStack
 from signalprop.nets.deep_stack import DeepStack
@@ -51,8 +51,8 @@ __all__ = [
     "WeightNorm",
     "batch_norm_backward",
     "initialize_",
+    "normal_biases_",
     "normalizer",
-    "random_biases_",
     "random_linear_chain",
     "spectral_norm_",
     "tied_chain_loss",

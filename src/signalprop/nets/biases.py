@@ -9,7 +9,7 @@ from signalprop.nets.weight_layers import weight_layers
 
 
 @torch.no_grad()
-def random_biases_(module: nn.Module, sigma_b2: float, generator: Generator) -> None:
+def normal_biases_(module: nn.Module, sigma_b2: float, generator: Generator) -> None:
     r"""Draw the bias of every linear and convolutional layer from :math:`N(0, \sigma_b^2)`, whatever its width.
 
     `initialize_` sets biases to zero, so call this after it.
@@ -37,7 +37,7 @@ def random_biases_(module: nn.Module, sigma_b2: float, generator: Generator) -> 
     --------
     >>> from signalprop import stream
     >>> layer = nn.Linear(3, 4000)
-    >>> random_biases_(layer, 0.25, stream("doc", "biases"))
+    >>> normal_biases_(layer, 0.25, stream("doc", "biases"))
     >>> bool(abs(layer.bias.var() - 0.25) < 0.05)
     True
     """

@@ -1,7 +1,7 @@
 """Residual networks of thousands of equal blocks, in few tensors and one workspace."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -107,7 +107,7 @@ class DeepResidualStack(Stack):
             )
             return output
         for w, v, scale in self.triples():
-            x = torch.addmm(x, self.act(x @ w.T), v.T, alpha=scale)
+            x = torch.addmm(x, self.pointwise.apply(x @ w.T), v.T, alpha=scale)
         return x
 
     def unstacked(self) -> Chain:
@@ -129,8 +129,8 @@ class DeepResidualStack(Stack):
 
     def triples(self) -> list[tuple[Tensor, Tensor, float]]:
         """Return (W_l, V_l, α_l) of every block; the weights lie in the memory of the parameters."""
-        weights = (self.weight.detach().unbind(), self.second_weight.detach().unbind())
-        return list(zip(*weights, self.scale.tolist(), strict=True))
+        first, second = self.layers(self.weight, "weight"), self.layers(self.second_weight, "second weight")
+        return list(zip(first, second, self.scale.tolist(), strict=True))
 
 
 class _Pass(torch.autograd.Function):
@@ -142,10 +142,11 @@ class _Pass(torch.autograd.Function):
         ctx.save_for_backward(*parameters)
         trunk, hidden, kept = _workspace(stack, x)
         trunk[0].copy_(x)
+        apply, from_value = stack.pointwise.apply, stack.pointwise.from_value
         for block, (w, v, scale) in enumerate(stack.triples()):
             torch.mm(trunk[block], w.T, out=kept[block])
-            activated = stack.pointwise.apply(kept[block])
-            if not stack.pointwise.from_value:
+            activated = apply(kept[block])
+            if not from_value:
                 hidden[block].copy_(activated)
             torch.addmm(trunk[block], hidden[block], v.T, alpha=scale, out=trunk[block + 1])
         return trunk[-1].clone()
@@ -157,34 +158,35 @@ class _Pass(torch.autograd.Function):
         stack.check_pass(ctx.number)
         weight, second_weight, scales = ctx.saved_tensors
         _, _, train_first, train_second, train_scale = ctx.needs_input_grad
-        lr = stack.fused_lr
+        lr, pull_back = stack.fused_lr, stack.pointwise.pull_back
         first_gradient = torch.empty_like(weight) if train_first and lr is None else None
         second_gradient = torch.empty_like(second_weight) if train_second and lr is None else None
         scale_gradient = torch.empty_like(scales) if train_scale else None
         trunk, hidden, kept = _workspace(stack, gradient)
         g = gradient.clone(memory_format=torch.contiguous_format)
         error, inner = torch.empty_like(g), torch.empty_like(g)
+        g_transposed, error_transposed = g.T, error.T
         for block, (w, v, scale) in reversed(list(enumerate(stack.triples()))):
             torch.mm(g, v, out=inner)
             if scale_gradient is not None:
                 torch.dot(inner.view(-1), hidden[block].view(-1), out=scale_gradient[block])
             if second_gradient is not None:
-                torch.mm(g.T, hidden[block], out=second_gradient[block])
+                torch.mm(g_transposed, hidden[block], out=second_gradient[block])
             elif train_second and lr is not None:
-                v.addmm_(g.T, hidden[block], alpha=-lr * scale)
-            stack.pointwise.pull_back(inner, kept[block], error)
+                v.addmm_(g_transposed, hidden[block], alpha=-lr * scale)
+            pull_back(inner, kept[block], error)
             g.addmm_(error, w, alpha=scale)
             if first_gradient is not None:
-                torch.mm(error.T, trunk[block], out=first_gradient[block])
+                torch.mm(error_transposed, trunk[block], out=first_gradient[block])
             elif train_first and lr is not None:
-                w.addmm_(error.T, trunk[block], alpha=-lr * scale)
+                w.addmm_(error_transposed, trunk[block], alpha=-lr * scale)
         for weight_gradient in (first_gradient, second_gradient):
             if weight_gradient is not None:  # α was left out of every block
                 weight_gradient.mul_(scales.view(-1, 1, 1))
         return None, g, first_gradient, second_gradient, scale_gradient
 
 
-def _workspace(stack: DeepResidualStack, x: Tensor) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+def _workspace(stack: DeepResidualStack, x: Tensor) -> tuple[Sequence[Tensor], ...]:
     """Return x_0, …, x_L, φ(W_l x_{l−1}), and what is kept of the arguments: themselves, or their φ in their place."""
     hidden = stack.tensors("hidden", stack.blocks, x)
     kept = hidden if stack.pointwise.from_value else stack.tensors("kept", stack.blocks, x)

@@ -1,5 +1,6 @@
 """Plain networks of thousands of equal layers, in one weight tensor and one workspace."""
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -92,7 +93,7 @@ class DeepStack(Stack):
             )
             return output
         for weight, bias in self.pairs():
-            x = self.act(nn.functional.linear(x, weight, bias))
+            x = self.pointwise.apply(nn.functional.linear(x, weight, bias))
         return x
 
     def unstacked(self) -> Chain:
@@ -101,18 +102,20 @@ class DeepStack(Stack):
         It is for all that looks at single layers, such as `signal_profile`. Its parameters have gradients of their own.
         """
         chain = Chain()
-        for number, layer in enumerate(self.pairs(), start=1):
-            chain.append_named(**{f"layer{number}": sharing(*layer), f"act{number}": Elementwise(self.activation)})
+        for number, (weight, bias) in enumerate(self.pairs(), start=1):
+            chain.append_named(
+                **{f"layer{number}": sharing(weight, bias), f"act{number}": Elementwise(self.activation)}
+            )
         return chain
 
     def extra_repr(self) -> str:
         """Return depth and width."""
         return f"depth={self.depth}, width={self.width}, bias={self.bias is not None}"
 
-    def pairs(self) -> list[tuple[Tensor, Tensor | None]]:
+    def pairs(self) -> Iterator[tuple[Tensor, Tensor | None]]:
         """Return (W_l, b_l) of every layer, in the memory of the parameters."""
-        biases = [None] * self.depth if self.bias is None else list(self.bias.detach().unbind())
-        return list(zip(self.weight.detach().unbind(), biases, strict=True))
+        biases = [None] * self.depth if self.bias is None else self.layers(self.bias, "bias")
+        return zip(self.layers(self.weight, "weight"), biases, strict=True)
 
 
 def sharing(weight: Float[Tensor, "out in"], bias: Float[Tensor, " out"] | None) -> nn.Linear:
@@ -138,16 +141,18 @@ class _Pass(torch.autograd.Function):
     def forward(ctx: Any, stack: DeepStack, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.stack, ctx.number = stack, stack.begin_pass()
         ctx.save_for_backward(weight, bias)
+        apply, from_value = stack.pointwise.apply, stack.pointwise.from_value
         h, z = _workspace(stack, x)
         h[0].copy_(x)
-        for layer, (w, b) in enumerate(stack.pairs()):
+        transposed = stack.layers(weight.mT, "transposed weight")
+        for below, w, (_, b), here, above in zip(h[:-1], transposed, stack.pairs(), z, h[1:], strict=True):
             if b is None:
-                torch.mm(h[layer], w.T, out=z[layer])
+                torch.mm(below, w, out=here)
             else:
-                torch.addmm(b, h[layer], w.T, out=z[layer])
-            activated = stack.pointwise.apply(z[layer])
-            if not stack.pointwise.from_value:
-                h[layer + 1].copy_(activated)
+                torch.addmm(b, below, w, out=here)
+            activated = apply(here)
+            if not from_value:
+                above.copy_(activated)
         return h[-1].clone()
 
     @staticmethod
@@ -157,27 +162,32 @@ class _Pass(torch.autograd.Function):
         stack.check_pass(ctx.number)
         weight, bias = ctx.saved_tensors
         _, _, train_weight, train_bias = ctx.needs_input_grad
-        lr = stack.fused_lr
+        lr, pull_back = stack.fused_lr, stack.pointwise.pull_back
         weight_gradient = torch.empty_like(weight) if train_weight and lr is None else None
         bias_gradient = torch.empty_like(bias) if train_bias and lr is None else None
+        into_weight = [None] * stack.depth if weight_gradient is None else weight_gradient.unbind()
+        into_biases = [None] * stack.depth if bias_gradient is None else bias_gradient.unbind()
         h, z = _workspace(stack, gradient)
         g = gradient.clone(memory_format=torch.contiguous_format)
         error = torch.empty_like(g)
-        for layer, (w, b) in reversed(list(enumerate(stack.pairs()))):
-            stack.pointwise.pull_back(g, z[layer], error)
+        transposed = error.T
+        for (w, b), below, kept, into, into_bias in reversed(
+            list(zip(stack.pairs(), h[:-1], z, into_weight, into_biases, strict=True))
+        ):
+            pull_back(g, kept, error)
             torch.mm(error, w, out=g)
-            if weight_gradient is not None:
-                torch.mm(error.T, h[layer], out=weight_gradient[layer])
+            if into is not None:
+                torch.mm(transposed, below, out=into)
             elif train_weight and lr is not None:
-                w.addmm_(error.T, h[layer], alpha=-lr)
-            if bias_gradient is not None:
-                torch.sum(error, 0, out=bias_gradient[layer])
-            elif b is not None and train_bias and lr is not None:
+                w.addmm_(transposed, below, alpha=-lr)
+            if into_bias is not None:
+                torch.sum(error, 0, out=into_bias)
+            elif train_bias and lr is not None and b is not None:
                 b.sub_(error.sum(0), alpha=lr)
         return None, g, weight_gradient, bias_gradient
 
 
-def _workspace(stack: DeepStack, x: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+def _workspace(stack: DeepStack, x: Tensor) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
     """Return h_0, …, h_L and what is kept of z_1, …, z_L: themselves, or h_1, …, h_L in their place."""
     h = stack.tensors("h", stack.depth + 1, x)
     return h, h[1:] if stack.pointwise.from_value else stack.tensors("z", stack.depth, x)

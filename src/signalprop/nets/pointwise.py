@@ -8,7 +8,10 @@ from torch import Tensor
 
 from signalprop.theory import activation
 
-_backward = torch.ops.aten
+# the overloads that write to a given tensor, looked up once
+_tanh_backward = torch.ops.aten.tanh_backward.grad_input
+_sigmoid_backward = torch.ops.aten.sigmoid_backward.grad_input
+_threshold_backward = torch.ops.aten.threshold_backward.grad_input
 
 
 @dataclass(frozen=True)
@@ -49,11 +52,7 @@ def pointwise(act: str | Callable[[Tensor], Tensor]) -> Pointwise:
 
 _FROM_VALUE = {
     "linear": Pointwise(lambda z: z, lambda g, y, out: out.copy_(g), from_value=True),
-    "tanh": Pointwise(torch.tanh_, lambda g, y, out: _backward.tanh_backward(g, y, grad_input=out), from_value=True),
-    "relu": Pointwise(
-        torch.relu_, lambda g, y, out: _backward.threshold_backward(g, y, 0, grad_input=out), from_value=True
-    ),
-    "sigmoid": Pointwise(
-        torch.sigmoid_, lambda g, y, out: _backward.sigmoid_backward(g, y, grad_input=out), from_value=True
-    ),
+    "tanh": Pointwise(torch.tanh_, lambda g, y, out: _tanh_backward(g, y, grad_input=out), from_value=True),
+    "relu": Pointwise(torch.relu_, lambda g, y, out: _threshold_backward(g, y, 0, grad_input=out), from_value=True),
+    "sigmoid": Pointwise(torch.sigmoid_, lambda g, y, out: _sigmoid_backward(g, y, grad_input=out), from_value=True),
 }

@@ -1,11 +1,12 @@
 """What deep stacks share: a workspace for the signals of one batch, and a step of SGD within the backward pass."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from signalprop.nets.layers import Act, Elementwise
+from signalprop.nets.layers import Act
 from signalprop.nets.pointwise import pointwise
 
 
@@ -25,13 +26,12 @@ class Stack(nn.Module):
     def __init__(self, width: int, activation: Act) -> None:
         super().__init__()
         self.width, self.activation, self.fused_lr = width, activation, None
-        self.act = Elementwise(activation)
         self.pointwise = pointwise(activation)
-        self._kept: dict[str, Tensor] = {}
+        self._kept: dict[str, Sequence[Tensor]] = {}
         self._passes = 0
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what copies and files hold: all but the workspace."""
+        """Return what copies and files hold: all but the workspace and the views of the weights."""
         return self.__dict__ | {"_kept": {}}
 
     def check_input(self, x: Tensor, weight: Tensor) -> None:
@@ -47,13 +47,20 @@ class Stack(nn.Module):
         """Return whether a call with this input is to be followed by a backward pass."""
         return torch.is_grad_enabled() and (x.requires_grad or any(p.requires_grad for p in self.parameters()))
 
-    def tensors(self, name: str, count: int, x: Tensor) -> list[Tensor]:
+    def tensors(self, name: str, count: int, x: Tensor) -> Sequence[Tensor]:
         """Return so many tensors shaped as x, in the memory they had in the last pass with such an input."""
         kept = self._kept.get(name)
-        if kept is None or (kept.shape[1:], kept.device, kept.dtype) != (x.shape, x.device, x.dtype):
+        if kept is None or (kept[0].shape, kept[0].device, kept[0].dtype) != (x.shape, x.device, x.dtype):
             self._kept.pop(name, None)  # before the new one is there
-            kept = self._kept[name] = torch.empty(count, *x.shape, device=x.device, dtype=x.dtype)
-        return list(kept.unbind())
+            kept = self._kept[name] = torch.empty(count, *x.shape, device=x.device, dtype=x.dtype).unbind()
+        return kept
+
+    def layers(self, weights: Tensor, name: str) -> Sequence[Tensor]:
+        """Return the weights [L, …] of this name layer by layer, in their own memory; making views takes time."""
+        kept = self._kept.get(name)
+        if kept is None or kept[0].data_ptr() != weights.data_ptr():
+            kept = self._kept[name] = weights.detach().unbind()
+        return kept
 
     def begin_pass(self) -> int:
         """Return the number of the forward pass that now takes the workspace."""

@@ -1,9 +1,11 @@
 """Observe: descent on losses, from the smallest one up to networks on data."""
 
+from signalprop.train.attacks import fgsm, pgd
 from signalprop.train.batched import fit_many
 from signalprop.train.checkpoint import Checkpoint
 from signalprop.train.descent import Descent, gradient_descent
 from signalprop.train.loop import History, evaluate, fit
+from signalprop.train.pretraining import pretrain_
 from signalprop.train.sweep import sweep
 from signalprop.train.trainability import trainability
 
@@ -12,9 +14,12 @@ __all__ = [
     "Descent",
     "History",
     "evaluate",
+    "fgsm",
     "fit",
     "fit_many",
     "gradient_descent",
+    "pgd",
+    "pretrain_",
     "sweep",
     "trainability",
 ]

@@ -5,11 +5,11 @@ from itertools import product
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Shaped
 from torch import Tensor
 
 
-def sweep(fn: Callable[..., Tensor], **axes: Sequence[Any]) -> Float[Tensor, "..."]:
+def sweep(fn: Callable[..., Tensor], **axes: Sequence[Any]) -> Shaped[Tensor, "..."]:
     """Call `fn` at every point of a grid and return the results, the axes first, in the order given.
 
     Parameters

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Generator, Tensor
 
 from signalprop.data import Data
-from signalprop.nets import MLP, random_biases_
+from signalprop.nets import MLP, normal_biases_
 from signalprop.train.batched import fit_many
 from signalprop.train.loop import evaluate
 
@@ -58,7 +58,7 @@ def trainability(
     Raises
     ------
     ValueError
-        As `MLP`, `random_biases_` and `fit_many` do.
+        As `MLP`, `normal_biases_` and `fit_many` do.
 
     Examples
     --------
@@ -75,7 +75,7 @@ def trainability(
         for scale in sigma_w:
             generator = source(replicate)
             net = MLP(widths, act, bias=True, scheme="lecun", gain=scale, generator=generator)
-            random_biases_(net, sigma_b2, generator)
+            normal_biases_(net, sigma_b2, generator)
             nets.append(net.to(data.train_x.device))
             orders.append(generator)
     fit_many(nets, data, lr=lr, momentum=momentum, steps=steps, batch=batch, generators=orders)
