@@ -9,10 +9,10 @@ PY := $(VENV)/bin/python
 export OMP_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help book test install lint types format mutants seeds bench clean lock
+.PHONY: help book test install lint types format mutants seeds verify-stored bench clean lock
 
 help: ## print the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
 
 book: install ## execute what changed and build the site to _build/html
 	@$(PY) tools/book.py run site
@@ -52,6 +52,9 @@ mutants: install ## break theory, nets and measurements one at a time: every cla
 
 seeds: install ## run every chapter at twenty fresh base seeds: every claim must hold (minutes)
 	@$(PY) tools/seeds.py
+
+verify-stored: install ## run one random cell of each stored result again: it must come out as before (minutes)
+	@$(PY) tools/stored.py verify
 
 bench: install ## measure what is fast, against whom, into benchmarks/README.md (minutes, on a quiet machine)
 	@$(PY) benchmarks/run.py

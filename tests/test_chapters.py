@@ -49,6 +49,15 @@ def test_every_claim_has_a_rival(records):
 
 
 @needs_execution
+def test_a_stored_claim_stands_beside_an_executed_one(records):
+    def place(record):
+        return record["page"], record["equation"]
+
+    executed = {place(r) for r in records if not r["stored"] and r["verdict"] != "not run"}
+    assert not [r["id"] for r in records if r["stored"] and not (r["equation"] and place(r) in executed)]
+
+
+@needs_execution
 def test_the_ledger_is_the_one_of_these_pages(records):
     written = [json.loads(line) for line in (ROOT / "_build" / "claims.jsonl").read_text("utf-8").splitlines()]
     assert written == records

@@ -247,8 +247,8 @@ def site() -> None:
 
 
 def report() -> None:
-    """Print how long each page took, how many claims it holds, and where to open the book."""
-    claims = [record["page"] for record in map(json.loads, LEDGER.read_text(encoding="utf-8").splitlines())]
+    """Print how long each page took, how many executed claims it holds, and where to open the book."""
+    claims = [record["page"] for record in read_ledger(LEDGER) if not record["stored"]]
     for path in sorted(NOTEBOOKS.rglob("*.ipynb")):
         page = path.relative_to(NOTEBOOKS).with_suffix("").as_posix()
         seconds = nbformat.read(path, as_version=4).metadata[KEY]["seconds"]

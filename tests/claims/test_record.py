@@ -7,7 +7,7 @@ import torch
 from nbclient import NotebookClient
 
 from signalprop.claims import SCHEMA, ClaimFailed, Record, claim, collect, effect, identity
-from signalprop.claims.record import mean_and_error
+from signalprop.claims.record import mean_and_error, settle
 
 CELL = """
 import torch
@@ -15,6 +15,8 @@ from signalprop.claims import claim
 
 claim("test.kernel", "the mean is 1 & not <2>", torch.linspace(0.9, 1.1, 100), 1.0,
       source="derived", equation="eq-none", rivals={"two": 2.0})
+claim("test.kept", "the mean is 1", torch.linspace(0.9, 1.1, 100), 1.0,
+      source="derived", equation="eq-none", rivals={"two": 2.0}, stored="map, stale")
 """
 
 
@@ -75,6 +77,39 @@ def test_record_knows_its_run(monkeypatch):
     )  # fmt: skip
 
 
+ONES = torch.ones(3, dtype=torch.float64)
+RUNS = 1 + 0.01 * torch.linspace(-1, 1, 12)
+KINDS = {
+    "prediction": lambda **how: claim(
+        "test.kind", "s", torch.linspace(0.9, 1.1, 100), 1.0, source="s", equation="e", **how
+    ),
+    "identity": lambda **how: identity("test.kind", "s", ONES, 1.0, source="s", equation="e", **how),
+    "effect": lambda **how: effect("test.kind", "s", RUNS, 0 * RUNS, margin=0.5, pilot=(1.0, 0.01), source="s", **how),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_claim_of_any_kind_can_be_stored(kind, capsys):
+    record = KINDS[kind](stored="map")
+    assert (record.kind, record.stored) == (kind, "map")
+    assert capsys.readouterr().out.startswith("▣ test.kind: s — stored result (map): ")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_stored_claim_of_another_profile_is_not_run(kind, capsys, monkeypatch):
+    monkeypatch.setenv("SIGNALPROP_PROFILE", "quick")
+    record = KINDS[kind](stored="map", profiles=("full",))
+    assert (record.verdict, record.stored) == ("not run", "map")
+    assert capsys.readouterr().out == "· test.kind: s — runs in profile full, not in quick\n"
+
+
+def test_stored_claim_that_fails_looks_like_any_that_fails(capsys):
+    record = Record("test.kind", "identity", "s", "fails", "s", "e", stored="map")
+    with pytest.raises(ClaimFailed):
+        settle(record, "not equal", "  why")
+    assert capsys.readouterr().out == "✗ test.kind: s — stored result (map): not equal\n"
+
+
 @pytest.fixture(scope="module")
 def executed(tmp_path_factory):
     """A folder with a page of one claim, executed by a kernel of this environment."""
@@ -91,15 +126,22 @@ def executed(tmp_path_factory):
 
 def test_kernel_shows_the_claim_once_as_text_and_markup(executed):
     notebook = nbformat.read(executed / "chapters" / "01_page.ipynb", as_version=4)
-    (output,) = notebook.cells[0].outputs
-    data = output.data
+    data = notebook.cells[0].outputs[0].data
     assert data["text/plain"].startswith("✓ test.kernel: the mean is 1 & not <2> — measured 1.0000 ±")
     assert 'class="claim claim-holds"' in data["text/html"]
     assert "the mean is 1 &amp; not &lt;2&gt;" in data["text/html"]
 
 
+def test_kernel_shows_a_stored_claim_as_such(executed):
+    notebook = nbformat.read(executed / "chapters" / "01_page.ipynb", as_version=4)
+    data = notebook.cells[0].outputs[1].data
+    assert data["text/plain"].startswith("▣ test.kept: the mean is 1 — stored result (map, stale): measured 1.0000 ±")
+    assert 'class="claim claim-stored"' in data["text/html"]
+    assert [record["stored"] for record in collect(executed)] == ["", "map, stale"]
+
+
 def test_record_rides_in_the_metadata_of_the_output(executed):
-    (record,) = collect(executed)
+    record, _ = collect(executed)
     assert record["page"] == "chapters/01_page"
     assert (record["id"], record["kind"], record["verdict"]) == ("test.kernel", "prediction", "holds")
     assert record["cases"][0]["replicates"] == 100

@@ -22,6 +22,7 @@ def identity(
     rivals: Mapping[str, Tensor | float] | None = None,
     bound: tuple[Tensor | float, str] | None = None,
     profiles: tuple[str, ...] = PROFILES,
+    stored: str = "",
 ) -> Record:
     """Compare numbers that algebra says are equal, element by element, and raise if they differ.
 
@@ -30,7 +31,7 @@ def identity(
 
     Parameters
     ----------
-    id, statement, source, equation, profiles
+    id, statement, source, equation, profiles, stored
         As in `claim`.
     measured
         Any shape, float64 (whole numbers and booleans are converted).
@@ -65,7 +66,7 @@ def identity(
     ✓ doc.power-rule: the derivative of w⁷ is 7w⁶ — equal in 2 numbers to 1e-10; rejects “w⁶”
     """
     check_names(id, statement, profiles)
-    record = Record(id, "identity", statement, "not run", source, equation, profiles=profiles)
+    record = Record(id, "identity", statement, "not run", source, equation, profiles=profiles, stored=stored)
     if profile() not in profiles:
         return not_run(record)
     observed = _exact(id, "measured", measured)
@@ -95,6 +96,7 @@ def identity(
         cases=[{"case": "", "elements": observed.numel(), "worst": worst}],
         rivals=[{"label": label, "distance": distance} for label, distance in away.items()],
         profiles=profiles,
+        stored=stored,
     )
     precision = f"to {RELATIVE_TOLERANCE:g}" if bound is None else f"to within {bound[1]}"
     equal = "equal" if worst <= 1 else "not equal"

@@ -26,6 +26,7 @@ def effect(
     equation: str = "",
     expect: str = "shown",
     profiles: tuple[str, ...] = PROFILES,
+    stored: str = "",
 ) -> Record:
     """Judge "A exceeds B by more than `margin`" on paired runs; raise if the verdict is not the expected one.
 
@@ -35,7 +36,7 @@ def effect(
 
     Parameters
     ----------
-    id, statement, source, equation, profiles
+    id, statement, source, equation, profiles, stored
         As in `claim`; an effect needs no equation.
     a, b
         One number for each seed, shape [S], S ≥ 8; entry s of both comes from the same seed. For "less is better" pass
@@ -70,7 +71,7 @@ def effect(
     check_names(id, statement, profiles)
     if expect not in VERDICTS:
         raise ValueError(f"claim {id}: expect must be one of {VERDICTS}, got {expect!r}")
-    record = Record(id, "effect", statement, "not run", source, equation, profiles=profiles)
+    record = Record(id, "effect", statement, "not run", source, equation, profiles=profiles, stored=stored)
     if profile() not in profiles:
         return not_run(record)
     gaps = _differences(id, a, b)
@@ -92,7 +93,7 @@ def effect(
         "expected": expect,
         "power": power,
     }
-    record = Record(id, "effect", statement, verdict, source, equation, cases=[case], profiles=profiles)
+    record = Record(id, "effect", statement, verdict, source, equation, cases=[case], profiles=profiles, stored=stored)
     line = (
         f"{verdict}: difference {mean:.3g}, one-sided 99.9 % bounds [{lower:.3g}, {upper:.3g}] against a margin of "
         f"{margin:.3g} ({pairs} pairs)"

@@ -51,6 +51,7 @@ def claim(
     rivals: Mapping[str, Scalar | Mapping[str, Scalar]] | None = None,
     bias: tuple[float, float, str] | None = None,
     profiles: tuple[str, ...] = PROFILES,
+    stored: str = "",
 ) -> Record:
     r"""Compare replicate measurements with a prediction, and raise if they disagree.
 
@@ -81,6 +82,9 @@ def claim(
         largest error of the value itself, widens the gate once and the resolution twice.
     profiles
         Those in which the claim runs; in another it is recorded as not run.
+    stored
+        If `measured` comes from a stored result, its label, ``load_stored(name).label``: the claim is then marked, and
+        not counted as executed.
 
     Returns
     -------
@@ -107,7 +111,7 @@ def claim(
     ✓ doc.second-moment: a standard normal has second moment 1 — measured ...
     """
     check_names(id, statement, profiles)
-    record = Record(id, "prediction", statement, "not run", source, equation, profiles=profiles)
+    record = Record(id, "prediction", statement, "not run", source, equation, profiles=profiles, stored=stored)
     if profile() not in profiles:
         return not_run(record)
     if isinstance(measured, Mapping) and not measured:
@@ -135,6 +139,7 @@ def claim(
         cases=[asdict(c) for c in cases],
         rivals=[{"label": label, "distance": distance} for label, distance in rejected.items()],
         profiles=profiles,
+        stored=stored,
     )
     failure = None if holds else _failure(worst, wrong, rejected, tellable)
     return settle(record, _line(cases, worst, rejected), failure)

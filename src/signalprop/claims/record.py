@@ -10,7 +10,7 @@ from typing import Any
 from signalprop.profiles import PROFILES, profile
 from signalprop.streams import base_seed
 
-SCHEMA = 1
+SCHEMA = 2
 METADATA_KEY = "signalprop"
 
 _ID = re.compile(r"[a-z0-9]+([.-][a-z0-9]+)*")
@@ -18,7 +18,7 @@ _ID = re.compile(r"[a-z0-9]+([.-][a-z0-9]+)*")
 
 @dataclass(frozen=True)
 class Record:
-    """One settled claim, as it stands in the ledger (schema 1).
+    """One settled claim, as it stands in the ledger (schema 2).
 
     Attributes
     ----------
@@ -46,6 +46,9 @@ class Record:
     rivals
         One mapping ``label, distance`` for each known wrong value: the distance of the measurement from it, in gates
         (for an identity in tolerances); above 1 it is rejected.
+    stored
+        Name of the stored result that was judged, with ``, stale`` after it if the code has changed since; empty if
+        the measurement was made in this run. (New in schema 2.)
     """
 
     id: str
@@ -59,6 +62,7 @@ class Record:
     profiles: tuple[str, ...] = PROFILES
     profile: str = field(default_factory=profile)
     seed: int = field(default_factory=base_seed)
+    stored: str = ""
     schema: int = SCHEMA
 
     def _ipython_display_(self) -> None:
@@ -90,8 +94,11 @@ def check_names(id: str, statement: str, profiles: tuple[str, ...]) -> None:
 
 def settle(record: Record, line: str, failure: str | None = None) -> Record:
     """Show the claim's line, publish its record, and raise `ClaimFailed` if there is a failure to report."""
+    if record.stored and record.verdict != "not run":
+        line = f"stored result ({record.stored}): {line}"
     if failure is None:
         mark = {"holds": "✓", "shown": "✓", "not run": "·"}.get(record.verdict, "○")
+        mark = "▣" if record.stored and mark != "·" else mark
         _show(f"{mark} {record.id}: {record.statement}", line, record)
         return record
     _show(f"✗ {record.id}: {record.statement}", line, record)
@@ -126,7 +133,7 @@ def _show(head: str, detail: str, record: Record) -> None:
         return
     from IPython.display import publish_display_data
 
-    state = "fails" if head.startswith("✗") else "holds"
+    state = {"✗": "fails", "▣": "stored"}.get(head[0], "holds")
     head, detail = html.escape(head), html.escape(detail)
     markup = (
         f'<p class="claim claim-{state}" id="claim-{record.id}"><strong>{head}</strong> <span>— {detail}</span></p>'

@@ -1,0 +1,197 @@
+"""Make stored results, and check that they can be made again.
+
+    python tools/stored.py run NAME         run the cells of a recipe in src/signalprop/stored; goes on where it stopped
+    python tools/stored.py verify [NAME]    run one random cell of each stored result again, and compare
+
+The samples lie beside the recipe; until all are there, what `run` has done is kept in _build/stored. `verify` exits
+with 1 if the samples of the cell differ, in the median, by more than the recipe tolerates: training amplifies rounding,
+and a few of them may come out otherwise on another machine. If the cell agrees but the code has changed since, `verify`
+renews the digests of the code, and the result is no longer stale.
+"""
+
+import argparse
+import importlib
+import json
+import platform
+import random
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from itertools import product
+from pathlib import Path
+from types import FrameType, ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from signalprop.stored.result import FOLDER, PACKAGE, digest, read
+from signalprop.streams import base_seed
+
+UNFINISHED = PACKAGE.parents[1] / "_build" / "stored"
+
+
+class StoredError(Exception):
+    """A stored result cannot be made or compared; the message says why and what to do."""
+
+
+def run(recipe: ModuleType, package: Path = PACKAGE, unfinished: Path = UNFINISHED) -> None:
+    """Run the cells of a recipe that are not done yet; when all are, put the samples beside it."""
+    target = Path(recipe.__file__).with_suffix(".json")
+    partial = unfinished / target.name
+    content = begin(recipe)
+    if partial.is_file():
+        done = json.loads(partial.read_text(encoding="utf-8"))
+        require_same(done, content, package, partial)
+        content = done
+    about, cells = content["about"], content["cells"]
+    digests = digests_of(package)  # now: a file may be edited while the cells run
+    points = list(product(*recipe.GRID.values()))
+    for point in tqdm(points[len(cells) :], initial=len(cells), total=len(points), desc=target.stem, unit="cell"):
+        started = time.process_time()
+        values, ran = run_cell(recipe, dict(zip(recipe.GRID, point, strict=True)), package)
+        cells.append(values)
+        about["code"] |= {name: digests[name] for name in ran}
+        about["cpu_seconds"] = round(about["cpu_seconds"] + time.process_time() - started, 1)
+        write(content, partial)
+    about["date"], about["code"] = today(), dict(sorted(about["code"].items()))
+    write(content, target)
+    partial.unlink(missing_ok=True)
+    print(read(target, package))
+
+
+def verify(recipe: ModuleType, package: Path = PACKAGE) -> bool:
+    """Run a random cell of a stored result again, say how it compares, and return whether it agrees."""
+    path = Path(recipe.__file__).with_suffix(".json")
+    old = read(path, package)
+    content = json.loads(path.read_text(encoding="utf-8"))
+    if (content["grid"], content["within"]) != (recipe.GRID, recipe.WITHIN):
+        raise StoredError(f"{old.name}: the recipe has other axes than the stored samples; run it again")
+    points = list(product(*recipe.GRID.values()))
+    number = random.randrange(len(points))
+    point = dict(zip(recipe.GRID, points[number], strict=True))
+    digests = digests_of(package)
+    values, ran = run_cell(recipe, point, package)
+    apart = np.abs(np.subtract(values, content["cells"][number]))
+    agrees = bool(np.median(apart) <= recipe.TOLERANCE)
+    how = f"apart by {np.median(apart):.2g} in the median (tolerated: {recipe.TOLERANCE:g}), {apart.max():.2g} at most"
+    how = how if apart.any() else "bitwise equal"
+    print(f"{'✓' if agrees else '✗'} {old.name} at {point}: {how}")
+    if agrees and old.stale:
+        content["about"] |= {"renewed": today(), "code": {name: digests[name] for name in sorted(ran)}}
+        write(content, path)
+        print(f"  {', '.join(old.changed)} changed, the samples did not: no longer stale")
+    return agrees
+
+
+def run_cell(recipe: ModuleType, point: dict[str, Any], package: Path) -> tuple[list[float], set[str]]:
+    """Return the samples of one cell, and the files of the package that they rest on."""
+    with files_that_run(package) as files:
+        values = recipe.cell(**point)
+    shape = tuple(map(len, recipe.WITHIN.values()))
+    if tuple(values.shape) != shape or not values.isfinite().all():
+        raise StoredError(f"the cell at {point} must give finite samples of shape {shape}, it gave {values}")
+    return values.flatten().tolist(), files | set(recipe.FILES)
+
+
+@contextmanager
+def files_that_run(package: Path) -> Iterator[set[str]]:
+    """Collect the files of a package, as paths relative to it, in which a function is called."""
+    seen: set[str] = set()
+    files: set[str] = set()
+
+    def note(frame: FrameType, event: str, argument: object) -> None:
+        seen.add(frame.f_code.co_filename)
+
+    sys.setprofile(note)
+    try:
+        yield files
+    finally:
+        sys.setprofile(None)
+        inside = (Path(name) for name in seen if name.endswith(".py"))
+        files |= {path.relative_to(package).as_posix() for path in inside if path.is_relative_to(package)}
+
+
+def digests_of(package: Path) -> dict[str, str]:
+    """Return the digest of every file of a package."""
+    files = (path for path in package.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    return {path.relative_to(package).as_posix(): digest(path) for path in files}
+
+
+def begin(recipe: ModuleType) -> dict[str, Any]:
+    """Return what is written before the first cell has run."""
+    name = Path(recipe.__file__).stem
+    about = {
+        "command": f"python tools/stored.py run {name}",
+        "base_seed": base_seed(),
+        "device": f"{platform.machine()} CPU, {torch.backends.cpu.get_cpu_capability()}, 1 thread",
+        "python": platform.python_version(),
+        "torch": torch.__version__.split("+")[0],
+        "numpy": np.__version__,
+        "cpu_seconds": 0.0,
+        "code": {},
+    }
+    return {"grid": recipe.GRID, "within": recipe.WITHIN, "about": about, "cells": []}
+
+
+def require_same(done: dict[str, Any], now: dict[str, Any], package: Path, path: Path) -> None:
+    """Raise unless the cells that are done were run as those to come will be."""
+    facts = {key for key in now["about"] if key not in ("cpu_seconds", "code")}
+    other = [key for key in sorted(facts) if done["about"][key] != now["about"][key]]
+    other += [key for key in ("grid", "within") if done[key] != now[key]]
+    other += [name for name, before in done["about"]["code"].items() if digest(package / name) != before]
+    if other:
+        raise StoredError(f"{path} was begun with another {', '.join(other)}; delete it to begin again")
+
+
+def write(content: dict[str, Any], path: Path) -> None:
+    """Write a result, one line a cell, at once or not at all."""
+    head = {key: json.dumps(content[key]) for key in ("grid", "within")}
+    head["about"] = json.dumps(content["about"], indent=1)
+    head["cells"] = "[\n" + ",\n".join(map(json.dumps, content["cells"])) + "\n]"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_suffix(".writing")
+    scratch.write_text("{\n" + ",\n".join(f'"{key}": {text}' for key, text in head.items()) + "\n}\n", encoding="utf-8")
+    scratch.replace(path)
+
+
+def today() -> str:
+    """Return the date, such as 2025-01-31, in UTC."""
+    return datetime.now(UTC).date().isoformat()
+
+
+def recipe_named(name: str) -> ModuleType:
+    """Return the recipe of a stored result."""
+    known = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem not in ("__init__", "result"))
+    if name not in known:
+        raise StoredError(f"there is no recipe {name!r}; there is {', '.join(known)}")
+    return importlib.import_module(f"signalprop.stored.{name}")
+
+
+def main() -> int:
+    """Run a recipe, or verify the stored results named, by default all."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("run").add_argument("name")
+    commands.add_parser("verify").add_argument("name", nargs="?")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    try:
+        if base_seed() != 0:
+            raise StoredError("stored results are made at base seed 0: unset SIGNALPROP_SEED")
+        if arguments.command == "run":
+            run(recipe_named(arguments.name))
+            return 0
+        names = [arguments.name] if arguments.name else sorted(path.stem for path in FOLDER.glob("*.json"))
+        agree = [verify(recipe_named(name)) for name in names]
+        return 0 if all(agree) else 1
+    except (StoredError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
