@@ -6,11 +6,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.polynomial import legendre
 from scipy import special
 
 from signalprop import stream
 from signalprop.theory import ACTIVATIONS, QuadratureError, correlated_expectation, gaussian_expectation
-from signalprop.theory.gaussian import expectation_at_angle, expectation_or_zero
+from signalprop.theory.gaussian import _kronrod, expectation_at_angle, expectation_or_zero
 
 mp.mp.dps = 30
 VARIANCES = st.floats(-12, 6).map(lambda e: 10**e)
@@ -239,3 +240,11 @@ def test_noise_does_not_converge():
 
 def test_relu_of_opposite_inputs_is_zero_and_not_dead():
     assert correlated_expectation(torch.relu, torch.relu, -1.0, 1.0, kinks=(0.0,)).item() < 1e-60
+
+
+def test_the_rule_is_real_where_roots_are_typed_complex(monkeypatch):
+    roots = legendre.legroots
+    monkeypatch.setattr(legendre, "legroots", lambda c: roots(c).astype(complex))  # as NumPy 2.5 and later do
+    nodes, weights = _kronrod.__wrapped__()
+    assert (nodes.dtype, weights.dtype) == (torch.float64, torch.float64)
+    assert torch.equal(weights, _kronrod()[1])

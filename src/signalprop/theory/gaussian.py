@@ -298,7 +298,8 @@ def _kronrod(n: int = 15) -> tuple[Tensor, Tensor]:
     products = (p * (w * p[:, n])[:, None]).T @ p  # ∫ P_n P_j P_k
     lower = np.linalg.lstsq(products[: n + 1, : n + 1], -products[: n + 1, n + 1], rcond=None)[0]
     gauss_nodes, gauss_weights = legendre.leggauss(n)
-    inner = np.concatenate([gauss_nodes, legendre.legroots([*lower, 1.0])])
+    stieltjes = legendre.legroots([*lower, 1.0]).real  # real roots, which NumPy 2.5 types as complex
+    inner = np.concatenate([gauss_nodes, stieltjes])
     moments = np.zeros(2 * n + 1)
     moments[0] = 2
     polynomials = legendre.legvander(inner, 2 * n)
