@@ -1,8 +1,8 @@
 """Can the claims fail? Run the chapters with something broken, and see which claims notice.
 
-    python tools/mutants.py [PAGE.md ...]
+    python tools/mutants.py [--all] [PAGE.md ...]
 
-One mutant at a time: every public function of `theory` scaled by 1.2, every one of `nets` and `measure` by 1.1 (for
+One mutant a run: every public function of `theory` scaled by 1.2, every one of `nets` and `measure` by 1.1 (for
 an initializer and a network: the σ of its weights; then a σ that differs from network to network, one row too large,
 weights near the identity; for a table: from row to row; for networks in law: σ too, and their angles), descent with a
 10 % longer step, training that stops after one. A claim must fall to at least one mutant of `theory` (effects rest on
@@ -16,8 +16,12 @@ import contextlib
 import functools
 import importlib
 import io
+import multiprocessing
+import os
+import re
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -149,44 +153,66 @@ def records(page: Path, strict: bool = False) -> dict[str, Record]:
     return found
 
 
-def survey(page: Path) -> bool:
+def code(page: Path) -> str:
+    """Return all code of a page."""
+    return "\n".join(cell.source for cell in jupytext.read(page).cells if cell.cell_type == "code")
+
+
+def verdicts(page: Path, number: int) -> dict[str, str]:
+    """Run a page under one mutant and return its claims' verdicts."""
+    room, name, broken = list(mutants())[number]
+    module = importlib.import_module(f"signalprop.{room}")
+    original = getattr(module, name)
+    setattr(module, name, broken)
+    try:
+        return {claim: record.verdict for claim, record in records(page).items()}
+    finally:
+        setattr(module, name, original)
+
+
+def needed(record: Record) -> set[str]:
+    """Return the groups of mutants to at least one of which a claim must fall."""
+    groups = {"theory"} if record.kind != "effect" else set()
+    return groups if record.stored else groups | {"observation"}
+
+
+def survey(page: Path, everything: bool) -> bool:
     """Print which mutants each claim of a page falls to, and return whether every claim can fail."""
     healthy = records(page, strict=True)
-    text = page.read_text(encoding="utf-8")
-    fell: dict[str, list[tuple[str, str]]] = {claim: [] for claim in healthy}
-    for room, name, broken in mutants():
-        if name not in text:
-            continue
-        module = importlib.import_module(f"signalprop.{room}")
-        original = getattr(module, name)
-        setattr(module, name, broken)
-        sick = records(page)
-        setattr(module, name, original)
-        for claim, record in healthy.items():
-            if claim not in sick or sick[claim].verdict != record.verdict:
-                fell[claim].append((room, name))
-    good = True
-    for claim, mutants_felt in fell.items():
-        groups = {"theory": [n for room, n in mutants_felt if room == "theory"]}
-        groups["observation"] = [f"{room}.{n}" for room, n in mutants_felt if room != "theory"]
-        if healthy[claim].kind == "effect":
-            del groups["theory"]
-        if healthy[claim].stored:
-            del groups["observation"]
-        missing = [group for group, names in groups.items() if not names]
-        good &= not missing
-        killers = ", ".join(name for names in groups.values() for name in names)
-        print(f"{'✗' if missing else '✓'} {claim:32s} {killers}", end="")
-        print(f"   SURVIVES every mutant of {' and '.join(missing)}" if missing else "")
-    return good
+    words = set(re.findall(r"\w+", code(page)))
+    fell: dict[str, dict[str, list[str]]] = {claim: {"theory": [], "observation": []} for claim in healthy}
+
+    def missing(claim: str) -> list[str]:
+        return sorted(group for group in needed(healthy[claim]) if not fell[claim][group])
+
+    with ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("fork")) as pool:
+        named = [(number, room, name) for number, (room, name, _) in enumerate(mutants()) if name in words]
+        running = {pool.submit(verdicts, page, number): (room, name) for number, room, name in named}
+        for done in as_completed(running):
+            room, name = running[done]
+            sick = done.result()
+            for claim, record in healthy.items():
+                if sick.get(claim) != record.verdict:
+                    group, killer = ("theory", name) if room == "theory" else ("observation", f"{room}.{name}")
+                    fell[claim][group].append(killer)
+            if not everything and not any(map(missing, healthy)):
+                pool.shutdown(wait=False, cancel_futures=True)
+                break
+    for claim in healthy:
+        killers = ", ".join(name for names in fell[claim].values() for name in dict.fromkeys(names))
+        survived = f"   SURVIVES every mutant of {' and '.join(missing(claim))}" if missing(claim) else ""
+        print(f"{'✗' if survived else '✓'} {claim:32s} {killers}{survived}", flush=True)
+    return not any(map(missing, healthy))
 
 
 def main() -> int:
     """Survey the pages named, by default all chapters."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pages", nargs="*", type=Path, default=sorted((ROOT / "chapters").glob("*.md")))
+    parser.add_argument("--all", action="store_true", help="try every mutant, not only until all claims have fallen")
     mpl.use("agg")
-    results = [survey(page) for page in parser.parse_args().pages]
+    arguments = parser.parse_args()
+    results = [survey(page, arguments.all) for page in arguments.pages]
     return 0 if all(results) else 1
 
 
