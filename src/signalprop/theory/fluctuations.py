@@ -90,7 +90,7 @@ def log_width_corrections(
 
 
 def log_gradient_correction(
-    act: ActivationLike, q0: float, sigma_w2: float, sigma_b2: float, depth: int
+    act: ActivationLike, q0: float, sigma_w2: float, sigma_b2: float, depth: int, *, tied: bool = True
 ) -> Float[Tensor, " {depth}-1"]:
     r"""Return n times the bias of :math:`\ln(\|g_l\|^2 / \|g_{l+1}\|^2)` against ln χ1(q_l), l = 1, …, L − 1.
 
@@ -119,6 +119,9 @@ def log_gradient_correction(
     ----------
     act, q0, sigma_w2, sigma_b2, depth
         As `width_corrections`, L ≥ 2; φ' may jump.
+    tied
+        Whether the weights of the way back are those of the way forward. If False they are drawn anew, as some
+        derivations assume: then no direction is known, and the middle term is left out.
 
     Returns
     -------
@@ -151,7 +154,7 @@ def log_gradient_correction(
         corrections.append(
             at.bias * first
             + at.variance * (second - first**2) / 2
-            + (omega / after.q - 1) * both / (e * slope2)
+            + tied * (omega / after.q - 1) * both / (e * slope2)
             - (3 * slope4 / slope2**2 - 1) / 2
         )
         omega = (omega * (tilt / e) ** 2 / sigma_w2 + stretched - tilt**2 / e) / slope2
