@@ -1,8 +1,8 @@
 import math
 
-import mpmath as mp
 import pytest
 import torch
+from scipy import integrate, stats
 
 from signalprop import stream
 from signalprop.theory import (
@@ -76,7 +76,7 @@ def test_explicit_networks_have_these_corrections(act, q0, sigma_w2, sigma_b2):
 
 @pytest.mark.parametrize(("act", "q0", "sigma_w2", "sigma_b2"), SETTINGS)
 def test_derivatives_of_the_map_are_those_of_its_values(act, q0, sigma_w2, sigma_b2):
-    """The recursion with V′ and V″ from differences of V, and Var φ² from thirty digits' definition of a moment."""
+    """The recursion with V′ and V″ from differences of V, and Var φ² from the definition of a moment."""
     phi = activation(act)
     q = lengths(act, q0, sigma_w2, sigma_b2, DEPTH)
     variance = bias = 0.0
@@ -88,10 +88,10 @@ def test_derivatives_of_the_map_are_those_of_its_values(act, q0, sigma_w2, sigma
 
         def moment(power, at=at):
             def integrand(u):
-                x = torch.tensor(float(mp.sqrt(at) * u), dtype=torch.float64)
-                return mp.mpf(phi.function(x).item() ** power) * mp.npdf(u)
+                x = torch.tensor(math.sqrt(at) * u, dtype=torch.float64)
+                return phi.function(x).item() ** power * stats.norm.pdf(u)
 
-            return float(mp.quad(integrand, [-12, -6, -3, 0, 3, 6, 12]))
+            return integrate.quad(integrand, -12, 12, points=[0.0], limit=200, epsabs=1e-9)[0]
 
         variance, bias = (
             first**2 * variance + sigma_w2**2 * (moment(4) - moment(2) ** 2),
