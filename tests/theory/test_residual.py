@@ -6,7 +6,7 @@ import torch
 from scipy import integrate, stats
 
 from signalprop import stream
-from signalprop.theory import batch_norm_residual_profile, residual_profile
+from signalprop.theory import batch_norm_residual_profile, residual_profile, residual_relative_second_moment
 
 
 def assert_mean(samples, predicted, alpha=2e-6):
@@ -174,3 +174,43 @@ def test_normalized_growth_in_drawn_networks(order):
     predicted = batch_norm_residual_profile(8, order)
     for small, large, limit in zip(narrow, wide, predicted, strict=True):
         assert_mean(2 * large - small, limit[-1].item())
+
+
+# Fluctuations at a finite width
+
+
+@pytest.mark.parametrize(("width", "alpha"), [(1, 1.0), (3, 0.5), (8, 1.0)])
+def test_second_moment_of_a_two_layer_block_by_sums_over_the_units_that_are_on(width, alpha):
+    """E r² from the moments of ζ and of χ² given K, written out."""
+    mean = second = 0.0
+    for on in range(width + 1):
+        share = math.comb(width, on) / 2**width
+        s2, s4 = 4 / width**2 * on, 16 / width**4 * on * (on + 2)
+        mean += share * (1 + alpha**2 * s2 * width)
+        second += share * (1 + 4 * alpha**2 * s2 + 2 * alpha**2 * s2 * width + alpha**4 * s4 * width * (width + 2))
+    assert mean == pytest.approx(1 + 2 * alpha**2)
+    assert residual_relative_second_moment(4, width, alpha) == pytest.approx((second / mean**2) ** 4)
+
+
+def test_dense_two_layer_blocks_fluctuate_so():
+    networks, width, depth, alpha = 40_000, 6, 3, 0.4
+    generator = stream("tests", "residual fluctuations")
+    x = torch.ones(networks, width, 1, dtype=torch.float64)
+    for _ in range(depth):
+        inner, outer = ((2 / width) ** 0.5 * randn(generator, networks, width, width) for _ in range(2))
+        x = x + alpha * outer @ (inner @ x).relu()
+    growth = x.square().mean((1, 2)) / residual_profile(depth, "two_layer", alpha)[-1]
+    assert_mean(growth, 1.0)
+    assert_mean(growth**2, residual_relative_second_moment(depth, width, alpha))
+
+
+def test_with_branches_scaled_by_depth_the_spread_stays():
+    spread = [residual_relative_second_moment(depth, 32, depth**-0.5) for depth in (10, 100, 10_000)]
+    assert spread[0] < spread[1] < spread[2] < math.exp(8 / 32)
+    assert spread[2] == pytest.approx(math.exp(8 / 32), rel=1e-3)
+
+
+@pytest.mark.parametrize("arguments", [(-1, 4, 1.0), (2, 0, 1.0), (2, 4, -1.0), (2, 4, math.inf)])
+def test_fluctuations_refuse(arguments):
+    with pytest.raises(ValueError, match="must"):
+        residual_relative_second_moment(*arguments)

@@ -20,6 +20,7 @@ from signalprop.theory.finite_width import (
     relative_second_moment,
 )
 from signalprop.theory.fixed_points import FixedPoint, critical_point, fixed_point, fixed_points, half_stable_point
+from signalprop.theory.fluctuations import log_gradient_correction, log_width_corrections, width_corrections
 from signalprop.theory.gains import GainAudit, audit_gain, gain
 from signalprop.theory.gaussian import QuadratureError, correlated_expectation, gaussian_expectation
 from signalprop.theory.linear_chain import linear_chain_gradients
@@ -33,7 +34,7 @@ from signalprop.theory.mean_field import (
 )
 from signalprop.theory.normalization import batch_norm_gradient_growth
 from signalprop.theory.phase_diagram import PhaseDiagram, phase_diagram
-from signalprop.theory.residual import batch_norm_residual_profile, residual_profile
+from signalprop.theory.residual import batch_norm_residual_profile, residual_profile, residual_relative_second_moment
 from signalprop.theory.scalar_chain import (
     basin,
     chain_gradient,
@@ -116,8 +117,10 @@ __all__ = [
     "jacobian_moments",
     "leaky_relu",
     "linear_chain_gradients",
+    "log_gradient_correction",
     "log_norm_asymptote",
     "log_norm_law",
+    "log_width_corrections",
     "mean_activation",
     "mean_norm_growth",
     "orthogonal_weights",
@@ -126,6 +129,7 @@ __all__ = [
     "relative_second_moment",
     "residual_blocks",
     "residual_profile",
+    "residual_relative_second_moment",
     "s_transform",
     "scalar_log_law",
     "second_moment",
@@ -135,4 +139,5 @@ __all__ = [
     "tied_curvature",
     "tied_gradient",
     "variance_map",
+    "width_corrections",
 ]
