@@ -190,6 +190,10 @@ def test_s_transforms_in_closed_form():
     assert torch.allclose(s_transform(law, s), expected, rtol=1e-13, atol=0)
 
 
+def test_an_atom_that_is_gone_does_not_overflow():
+    assert ((orthogonal_weights(2.0) * RELU) ** 5_000).atoms == ((0.0, 0.5),)
+
+
 @pytest.mark.parametrize("depth", [0, 1, 3])
 def test_power_is_the_repeated_product(depth):
     law = gaussian_weights(0.7) * discrete_slopes(LEAKY) * residual_blocks(0.1)

@@ -121,8 +121,13 @@ class SpectralLaw:
             depth * self.tilt,
             tuple((p, depth * k) for p, k in self.roots),
             tuple((diagonal, depth * n) for diagonal, n in self.slopes),
-            _atoms(self.zero_mass, ((a**depth, depth * mass - (depth - 1)) for a, mass in self.atoms if a > 0)),
+            _atoms(self.zero_mass, ((a**depth, m) for a, m in self._positive_atoms(depth))),
         )
+
+    def _positive_atoms(self, depth: int) -> list[tuple[float, float]]:
+        """Return the atoms above 0 that are left after so many factors, with their masses then."""
+        left = ((a, depth * mass - (depth - 1)) for a, mass in self.atoms if a > 0)
+        return [(a, mass) for a, mass in left if mass > _NEGLIGIBLE]
 
     @property
     def zero_mass(self) -> float:
