@@ -34,6 +34,7 @@ from signalprop.theory.mean_field import (
 from signalprop.theory.normalization import batch_norm_gradient_growth
 from signalprop.theory.phase_diagram import PhaseDiagram, phase_diagram
 from signalprop.theory.residual import batch_norm_residual_profile, residual_profile
+from signalprop.theory.residual_jacobian import branch_strengths, branch_variance
 from signalprop.theory.scalar_chain import (
     basin,
     chain_gradient,
@@ -81,6 +82,8 @@ __all__ = [
     "batch_norm_gradient_growth",
     "batch_norm_residual_profile",
     "bernoulli_mask",
+    "branch_strengths",
+    "branch_variance",
     "chain_gradient",
     "chi1",
     "chi_q",
