@@ -2,6 +2,7 @@
 
 from signalprop.theory.activations import ACTIVATIONS, Activation, activation, leaky_relu
 from signalprop.theory.condition_number import balanced_chain_eigenvalues, gaussian_log_condition, quadratic_steps
+from signalprop.theory.convolution import convolution_blocks, convolution_singular_values
 from signalprop.theory.correlation import (
     correlation_fixed_point,
     correlation_map,
@@ -87,6 +88,8 @@ __all__ = [
     "chain_gradient",
     "chi1",
     "chi_q",
+    "convolution_blocks",
+    "convolution_singular_values",
     "correlated_expectation",
     "correlation_fixed_point",
     "correlation_map",
