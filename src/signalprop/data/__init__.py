@@ -15,8 +15,9 @@ from collections.abc import Callable
 
 from signalprop.data import cifar10, fashion_mnist, quick
 from signalprop.data.dataset import Data
+from signalprop.data.recall import recall_task
 
-__all__ = ["Data", "load_data"]
+__all__ = ["Data", "load_data", "recall_task"]
 
 
 def load_data(name: str) -> Data:

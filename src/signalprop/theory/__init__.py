@@ -2,6 +2,7 @@
 
 from signalprop.theory.activations import ACTIVATIONS, Activation, activation, leaky_relu
 from signalprop.theory.condition_number import balanced_chain_eigenvalues, gaussian_log_condition, quadratic_steps
+from signalprop.theory.convolution import convolution_blocks, convolution_singular_values
 from signalprop.theory.correlation import (
     correlation_fixed_point,
     correlation_map,
@@ -35,6 +36,7 @@ from signalprop.theory.mean_field import (
 from signalprop.theory.normalization import batch_norm_gradient_growth
 from signalprop.theory.phase_diagram import PhaseDiagram, phase_diagram
 from signalprop.theory.residual import batch_norm_residual_profile, residual_profile, residual_relative_second_moment
+from signalprop.theory.residual_jacobian import branch_strengths, branch_variance
 from signalprop.theory.scalar_chain import (
     basin,
     chain_gradient,
@@ -82,9 +84,13 @@ __all__ = [
     "batch_norm_gradient_growth",
     "batch_norm_residual_profile",
     "bernoulli_mask",
+    "branch_strengths",
+    "branch_variance",
     "chain_gradient",
     "chi1",
     "chi_q",
+    "convolution_blocks",
+    "convolution_singular_values",
     "correlated_expectation",
     "correlation_fixed_point",
     "correlation_map",
