@@ -5,9 +5,9 @@ The loss is half the mean squared error over the examples, so that its Hessian i
 
 References
 ----------
-Y. LeCun, L. Bottou, G. Orr, K.-R. Müller, *Efficient BackProp*, 1998, sections 4.3 and 5; J. Baik, G. Ben Arous,
-S. Péché, *Phase transition of the largest eigenvalue for nonnull complex sample covariance matrices*, Annals of
-Probability 33 (2005) 1643.
+Y. LeCun, L. Bottou, G. Orr, K.-R. Müller, *Efficient BackProp*, 1998, sections 4.3 and 5; J. Baik,
+J. Silverstein, *Eigenvalues of large sample covariance matrices of spiked population models*, Journal of Multivariate
+Analysis 97 (2006) 1382.
 """
 
 import torch
@@ -16,7 +16,7 @@ from torch import Tensor
 
 
 def least_squares_curvature(
-    covariance: Float[Tensor, "features features"],
+    covariance: Float[Tensor, "rows columns"],
     mean: Float[Tensor, " features"],
     *,
     centred: bool = False,
@@ -68,7 +68,7 @@ def gaussian_design_curvature(features: int, examples: int, mean: float = 0.0) -
 
     With r = d/N the bulk of the sample eigenvalues fills :math:`[(1-\sqrt r)^2, (1+\sqrt r)^2]` (Marchenko and Pastur).
     The common mean adds one population eigenvalue :math:`ℓ = 1 + d m^2`; if :math:`ℓ > 1 + \sqrt r` it shows in the
-    sample as :math:`ℓ (1 + r/(ℓ - 1))` (Baik, Ben Arous, Péché). Features that are standardized with their sample means
+    sample as :math:`ℓ (1 + r/(ℓ - 1))` (Baik and Silverstein). Features that are standardized with their sample means
     and deviations, whatever these were, have the edges of m = 0.
 
     Raises
