@@ -91,6 +91,15 @@ def test_normalizers_and_their_buffers(images, kind):
         torch.testing.assert_close(ours.state_dict(), theirs.state_dict(), rtol=1e-3, atol=1e-4)
 
 
+def test_batches_of_one_class(data):
+    """The same orders as in `fit`, so the same batches."""
+    together, alone = ([Double(net) for net in networks()] for _ in range(2))
+    options = {"steps": 5, "batch": 8, "groups": data.train_y}
+    many = fit_many(together, data, lr=torch.tensor(RATES, dtype=torch.float64), generators=orders(), **options)
+    for ours, theirs in zip(many, one_by_one(alone, data, **options), strict=True):
+        torch.testing.assert_close(ours.loss, theirs.loss, rtol=1e-10, atol=0)
+
+
 def test_one_that_diverges_leaves_the_others_alone(data):
     together, alone = networks(torch.float32), networks(torch.float32)
     rates = (0.3, 1e38, 0.1)

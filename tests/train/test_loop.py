@@ -59,6 +59,19 @@ def test_each_round_takes_every_example_once(data):
     assert rounds[0] != rounds[1]
 
 
+def test_batches_of_one_class(data):
+    """Trained on such batches alone, a step of one class raises its score."""
+    seen = []
+
+    def loss_fn(scores, labels):
+        seen.append(labels.unique().tolist())
+        return functional.cross_entropy(scores, labels)
+
+    run(linear(), data, steps=30, groups=data.train_y, loss_fn=loss_fn)
+    assert all(len(classes) == 1 for classes in seen)
+    assert len({classes[0] for classes in seen}) > 3
+
+
 def test_divergence_is_a_result(data):
     history = run(linear(), data, steps=200, lr=1e38)
     assert history.diverged

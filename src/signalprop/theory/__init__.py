@@ -24,6 +24,7 @@ from signalprop.theory.fixed_points import FixedPoint, critical_point, fixed_poi
 from signalprop.theory.fluctuations import log_gradient_correction, log_width_corrections, width_corrections
 from signalprop.theory.gains import GainAudit, audit_gain, gain
 from signalprop.theory.gaussian import QuadratureError, correlated_expectation, gaussian_expectation
+from signalprop.theory.least_squares import gaussian_design_curvature, least_squares_curvature
 from signalprop.theory.linear_chain import linear_chain_gradients
 from signalprop.theory.mean_field import (
     chi1,
@@ -35,6 +36,7 @@ from signalprop.theory.mean_field import (
 )
 from signalprop.theory.normalization import batch_norm_gradient_growth
 from signalprop.theory.phase_diagram import PhaseDiagram, phase_diagram
+from signalprop.theory.power_iteration import power_iteration_norm
 from signalprop.theory.residual import batch_norm_residual_profile, residual_profile, residual_relative_second_moment
 from signalprop.theory.residual_jacobian import branch_strengths, branch_variance
 from signalprop.theory.scalar_chain import (
@@ -67,6 +69,14 @@ from signalprop.theory.spectrum import (
     jacobian_moments,
     s_transform,
 )
+from signalprop.theory.standardization import (
+    batch_norm_second_moment,
+    naive_centring_bias,
+    running_average,
+    running_average_variance,
+    standardization_jacobian,
+    standardized,
+)
 
 __all__ = [
     "ACTIVATIONS",
@@ -83,6 +93,7 @@ __all__ = [
     "basin",
     "batch_norm_gradient_growth",
     "batch_norm_residual_profile",
+    "batch_norm_second_moment",
     "bernoulli_mask",
     "branch_strengths",
     "branch_variance",
@@ -110,6 +121,7 @@ __all__ = [
     "flat_interval",
     "free_product",
     "gain",
+    "gaussian_design_curvature",
     "gaussian_expectation",
     "gaussian_log_condition",
     "gaussian_weights",
@@ -122,6 +134,7 @@ __all__ = [
     "jacobian_entry_kurtosis",
     "jacobian_moments",
     "leaky_relu",
+    "least_squares_curvature",
     "linear_chain_gradients",
     "log_gradient_correction",
     "log_norm_asymptote",
@@ -129,18 +142,24 @@ __all__ = [
     "log_width_corrections",
     "mean_activation",
     "mean_norm_growth",
+    "naive_centring_bias",
     "orthogonal_weights",
     "phase_diagram",
+    "power_iteration_norm",
     "quadratic_steps",
     "relative_second_moment",
     "residual_blocks",
     "residual_profile",
     "residual_relative_second_moment",
+    "running_average",
+    "running_average_variance",
     "s_transform",
     "scalar_log_law",
     "second_moment",
     "slope_second_moment",
     "stable_step",
+    "standardization_jacobian",
+    "standardized",
     "steepest_interior_point",
     "tied_curvature",
     "tied_gradient",

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Generator, Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 from torch.nn import functional
@@ -24,6 +24,7 @@ def fit_many(
     batch: int,
     generators: Sequence[Generator],
     loss_fn: Callable[[Tensor, Tensor], Tensor] = functional.cross_entropy,
+    groups: Int[Tensor, " train"] | None = None,
     progress: bool = False,
 ) -> list[History]:
     """Train networks of one shape in place, each as `fit` would with ``torch.optim.SGD``, but all at once.
@@ -43,7 +44,7 @@ def fit_many(
         Learning rate, one for all or one a network, shape [R].
     momentum
         velocity ← momentum · velocity + gradient, then weight ← weight − lr · velocity, as in ``torch.optim.SGD``.
-    steps, batch, loss_fn, progress
+    steps, batch, loss_fn, groups, progress
         As in `fit`.
     generators
         R generators of the order of the examples, one a network, on the CPU.
@@ -71,7 +72,7 @@ def fit_many(
     rates = rates.expand(len(modules)) if rates.ndim == 0 else rates
     if not len(modules) == len(rates) == len(generators):
         raise ValueError(f"got {len(modules)} networks, {len(rates)} learning rates and {len(generators)} generators")
-    orders = [ShuffledBatches(len(data.train_x), batch, generator) for generator in generators]
+    orders = [ShuffledBatches(len(data.train_x), batch, generator, groups) for generator in generators]
 
     def loss_of_one(weights: dict[str, Tensor], buffers: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
         return one_number(loss_fn(functional_call(modules[0], (weights, buffers), (x,)), y))

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Generator, Tensor, nn
 from torch.nn import functional
 from tqdm import tqdm
@@ -47,6 +47,7 @@ def fit(
     batch: int,
     generator: Generator,
     loss_fn: Callable[[Tensor, Tensor], Tensor] = functional.cross_entropy,
+    groups: Int[Tensor, " train"] | None = None,
     progress: bool = False,
     checkpoint: Checkpoint | None = None,
 ) -> History:
@@ -69,6 +70,9 @@ def fit(
         Of the order of the examples, on the CPU.
     loss_fn
         Maps outputs and labels to a scalar.
+    groups
+        The group of each training example: each batch is then of one group alone, the batches in random order, as when
+        ``data.train_y`` is given and the batches are of one class. None for batches of any examples.
     progress
         Whether to show a bar, on the standard error stream.
     checkpoint
@@ -92,7 +96,7 @@ def fit(
     >>> f"{history.loss[0]:.3f}", bool(history.loss[-20:].mean() < 1), history.diverged
     ('2.303', True, False)
     """
-    order = ShuffledBatches(len(data.train_x), batch, generator)
+    order = ShuffledBatches(len(data.train_x), batch, generator, groups)
     losses = checkpoint.resume(module, optimizer, order) if checkpoint else []
     module.train()
     done = len(losses)
