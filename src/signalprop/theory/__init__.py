@@ -1,7 +1,12 @@
 """Predict: pure functions over float64 that import nothing else of this package."""
 
 from signalprop.theory.activations import ACTIVATIONS, Activation, activation, leaky_relu
-from signalprop.theory.condition_number import balanced_chain_eigenvalues, gaussian_log_condition, quadratic_steps
+from signalprop.theory.condition_number import (
+    balanced_chain_eigenvalues,
+    gaussian_log_condition,
+    quadratic_edge,
+    quadratic_steps,
+)
 from signalprop.theory.correlation import (
     correlation_fixed_point,
     correlation_map,
@@ -31,7 +36,7 @@ from signalprop.theory.mean_field import (
     slope_second_moment,
     variance_map,
 )
-from signalprop.theory.normalization import batch_norm_gradient_growth
+from signalprop.theory.normalization import batch_norm_gradient_growth, batch_norm_gradient_square
 from signalprop.theory.phase_diagram import PhaseDiagram, phase_diagram
 from signalprop.theory.residual import batch_norm_residual_profile, residual_profile
 from signalprop.theory.scalar_chain import (
@@ -47,6 +52,7 @@ from signalprop.theory.scalar_chain import (
     tied_curvature,
     tied_gradient,
 )
+from signalprop.theory.scale_invariance import rescaled_rate, scale_invariant_square
 from signalprop.theory.slope_law import activation_slopes
 from signalprop.theory.spectral_law import (
     SpectralLaw,
@@ -79,6 +85,7 @@ __all__ = [
     "balanced_chain_eigenvalues",
     "basin",
     "batch_norm_gradient_growth",
+    "batch_norm_gradient_square",
     "batch_norm_residual_profile",
     "bernoulli_mask",
     "chain_gradient",
@@ -122,12 +129,15 @@ __all__ = [
     "mean_norm_growth",
     "orthogonal_weights",
     "phase_diagram",
+    "quadratic_edge",
     "quadratic_steps",
     "relative_second_moment",
+    "rescaled_rate",
     "residual_blocks",
     "residual_profile",
     "s_transform",
     "scalar_log_law",
+    "scale_invariant_square",
     "second_moment",
     "slope_second_moment",
     "stable_step",
