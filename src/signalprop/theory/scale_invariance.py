@@ -9,30 +9,26 @@ S. Arora, Z. Li, K. Lyu, *Theoretical analysis of auto rate-tuning by batch norm
 follow from the two lines above.
 """
 
-from typing import TypeVar
-
-from jaxtyping import Float
 from torch import Tensor
 
-Number = TypeVar("Number", float, Float[Tensor, "*shape"])
 
-
-def scale_invariant_square(square: Number, gradient_square: Number, lr: float, decay: float = 0.0) -> Number:
+def scale_invariant_square(square: Tensor, gradient_square: Tensor, lr: float | Tensor, decay: float = 0.0) -> Tensor:
     r"""Return ‖w‖² after a step of gradient descent: :math:`(1 - ηλ)^2 \|w\|^2 + η^2 \|∇F\|^2`, by Pythagoras.
 
     Parameters
     ----------
     square, gradient_square
-        ‖w‖² and ‖∇F‖² before the step, of one shape.
+        ‖w‖² and ‖∇F‖² before the step; any shapes that go together.
     lr
-        η, of plain gradient descent (no momentum).
+        η, of plain gradient descent (no momentum), one for all or as these.
     decay
         λ of a weight decay λw, added to the gradient.
 
     Examples
     --------
-    >>> scale_invariant_square(4.0, 9.0, lr=1.0)
-    13.0
+    >>> import torch
+    >>> scale_invariant_square(torch.tensor(4.0), torch.tensor(9.0), lr=1.0)
+    tensor(13.)
     """
     return (1 - lr * decay) ** 2 * square + lr**2 * gradient_square
 
