@@ -49,3 +49,15 @@ def test_gaussian_condition_number_approaches_its_limit():
 def test_gaussian_condition_number_needs_a_matrix():
     with pytest.raises(ValueError, match="at least 2"):
         theory.gaussian_log_condition(1)
+
+
+def test_descent_on_a_quadratic_loss_turns_at_the_edge():
+    edge, w = theory.quadratic_edge(5.0), 1.0
+    for factor, falls in ((0.999, True), (1.001, False)):
+        assert (abs(w - factor * edge * 5.0 * w) < abs(w)) == falls
+
+
+@pytest.mark.parametrize("curvature", [0.0, -1.0])
+def test_a_loss_that_is_not_convex_has_no_edge(curvature):
+    with pytest.raises(ValueError, match="curvature must be positive"):
+        theory.quadratic_edge(curvature)

@@ -8,7 +8,13 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from signalprop import stream
-from signalprop.theory import ACTIVATIONS, Activation, activation, batch_norm_gradient_growth
+from signalprop.theory import (
+    ACTIVATIONS,
+    Activation,
+    activation,
+    batch_norm_gradient_growth,
+    batch_norm_gradient_square,
+)
 
 
 def test_relu_in_large_batches():
@@ -129,3 +135,19 @@ def test_relu_layers_explode_in_large_batches():
     narrow, wide = (gradient_growth("relu", n, n, 100, 3, 4, 3) ** 0.25 for n in (48, 96))
     growth = 2 * wide - narrow
     assert_mean(growth, batch_norm_gradient_growth("relu"))
+
+
+# What one normalizer leaves of a gradient
+
+
+@pytest.mark.parametrize("eps", [0.0, 1e-3, 2.0])
+def test_square_of_the_gradient_behind_a_normalizer(eps):
+    source = stream("tests", "batch_norm.gradient", 0)
+    y, g = torch.randn(2, 9, 4, generator=source, dtype=torch.float64)
+    weight = torch.rand(4, generator=source, dtype=torch.float64)
+    y.requires_grad_()
+    variance = y.var(0, correction=0)
+    normalized = (y - y.mean(0)) / (variance + eps).sqrt()
+    (back,) = torch.autograd.grad(weight * normalized, y, g)
+    predicted = batch_norm_gradient_square(g, normalized.detach(), variance.detach(), weight, eps)
+    torch.testing.assert_close(back.square().sum(0), predicted, rtol=1e-12, atol=0)

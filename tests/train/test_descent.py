@@ -182,3 +182,9 @@ def test_precision_of_the_start_is_kept(dtype):
 def test_starts_must_be_finite_and_at_least_one(start):
     with pytest.raises(ValueError, match="at least one finite weight"):
         gradient_descent(cube_loss, doubles(*start), LR, 5)
+
+
+def test_step_sizes_may_differ_between_weights():
+    start, rates = doubles([1.0, 1.0], [2.0, 1.0]), doubles([0.1, 0.2], [0.0, 0.4])
+    run = gradient_descent(lambda w: (w**2).sum(1) / 2, start, rates, 3)
+    torch.testing.assert_close(run.position, start * (1 - rates) ** 3)

@@ -1,6 +1,7 @@
 """Observe: what a network does to a signal and to a gradient, by running it."""
 
 from signalprop.measure.curvature import hessian_density, hessian_extremes
+from signalprop.measure.drift import distribution_drift, feature_moments
 from signalprop.measure.gradient_correlation import gradient_autocorrelation, gradient_cosine
 from signalprop.measure.hooks import innermost_calls
 from signalprop.measure.jacobian import jacobian_singular_values
@@ -15,6 +16,8 @@ __all__ = [
     "LawSample",
     "Smoothness",
     "chain_signals",
+    "distribution_drift",
+    "feature_moments",
     "filter_normalized_direction",
     "gradient_autocorrelation",
     "gradient_cosine",

@@ -8,6 +8,7 @@ from signalprop.nets.densenet import DenseNet
 from signalprop.nets.highway import Highway
 from signalprop.nets.initializers import initialize_
 from signalprop.nets.layers import Elementwise
+from signalprop.nets.least_squares import batch_norm_least_squares_loss, least_squares_loss
 from signalprop.nets.linear_chain import random_linear_chain
 from signalprop.nets.looks_linear import ConcatenatedReLU
 from signalprop.nets.normalizers import (
@@ -25,6 +26,7 @@ from signalprop.nets.residual import ResidualBlock, ResidualMLP
 from signalprop.nets.resnet import ResNet
 from signalprop.nets.resnext import ResNeXt
 from signalprop.nets.scalar_chain import tied_chain_loss, untied_chain_loss
+from signalprop.nets.shifting_noise import ShiftingNoise
 from signalprop.nets.weight_normalizers import SpectralNorm, WeightNorm, spectral_norm_, weight_norm_
 
 __all__ = [
@@ -45,12 +47,15 @@ __all__ = [
     "ResNet",
     "ResidualBlock",
     "ResidualMLP",
+    "ShiftingNoise",
     "SpectralNorm",
     "SwitchNorm",
     "VanillaRNN",
     "WeightNorm",
     "batch_norm_backward",
+    "batch_norm_least_squares_loss",
     "initialize_",
+    "least_squares_loss",
     "normal_biases_",
     "normalizer",
     "random_linear_chain",

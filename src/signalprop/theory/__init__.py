@@ -1,7 +1,12 @@
 """Predict: pure functions over float64 that import nothing else of this package."""
 
 from signalprop.theory.activations import ACTIVATIONS, Activation, activation, leaky_relu
-from signalprop.theory.condition_number import balanced_chain_eigenvalues, gaussian_log_condition, quadratic_steps
+from signalprop.theory.condition_number import (
+    balanced_chain_eigenvalues,
+    gaussian_log_condition,
+    quadratic_edge,
+    quadratic_steps,
+)
 from signalprop.theory.convolution import convolution_blocks, convolution_singular_values
 from signalprop.theory.correlation import (
     correlation_fixed_point,
@@ -34,7 +39,7 @@ from signalprop.theory.mean_field import (
     slope_second_moment,
     variance_map,
 )
-from signalprop.theory.normalization import batch_norm_gradient_growth
+from signalprop.theory.normalization import batch_norm_gradient_growth, batch_norm_gradient_square
 from signalprop.theory.phase_diagram import PhaseDiagram, phase_diagram
 from signalprop.theory.power_iteration import power_iteration_norm
 from signalprop.theory.residual import batch_norm_residual_profile, residual_profile, residual_relative_second_moment
@@ -52,6 +57,7 @@ from signalprop.theory.scalar_chain import (
     tied_curvature,
     tied_gradient,
 )
+from signalprop.theory.scale_invariance import rescaled_rate, scale_invariant_square
 from signalprop.theory.slope_law import activation_slopes
 from signalprop.theory.spectral_law import (
     SpectralLaw,
@@ -92,6 +98,7 @@ __all__ = [
     "balanced_chain_eigenvalues",
     "basin",
     "batch_norm_gradient_growth",
+    "batch_norm_gradient_square",
     "batch_norm_residual_profile",
     "batch_norm_second_moment",
     "bernoulli_mask",
@@ -146,8 +153,10 @@ __all__ = [
     "orthogonal_weights",
     "phase_diagram",
     "power_iteration_norm",
+    "quadratic_edge",
     "quadratic_steps",
     "relative_second_moment",
+    "rescaled_rate",
     "residual_blocks",
     "residual_profile",
     "residual_relative_second_moment",
@@ -155,6 +164,7 @@ __all__ = [
     "running_average_variance",
     "s_transform",
     "scalar_log_law",
+    "scale_invariant_square",
     "second_moment",
     "slope_second_moment",
     "stable_step",

@@ -29,6 +29,26 @@ def quadratic_steps(condition_number: float, tolerance: float) -> float:
     return math.log(tolerance) / math.log1p(-1 / condition_number)
 
 
+def quadratic_edge(curvature: float) -> float:
+    r"""Return the rate from which gradient descent on a quadratic loss diverges: 2/λ_max.
+
+    A step multiplies the error along the steepest direction by :math:`1 - ηλ_{max}`, which is below −1 beyond it.
+
+    Raises
+    ------
+    ValueError
+        If λ_max is not positive.
+
+    Examples
+    --------
+    >>> quadratic_edge(4.0)
+    0.5
+    """
+    if not curvature > 0:
+        raise ValueError(f"the curvature must be positive, got {curvature:g}")
+    return 2 / curvature
+
+
 def balanced_chain_eigenvalues(w: float, depth: int) -> tuple[float, float]:
     r"""Return the Hessian's eigenvalues (single, repeated) of ½(w_1 ⋯ w_L − 1)² where all weights equal w.
 

@@ -6,6 +6,9 @@ G. Yang, J. Pennington, V. Rao, J. Sohl-Dickstein, S. Schoenholz, *A mean field 
 arXiv:1902.08129. Both laws are derived in `batch_norm_gradient_growth`.
 """
 
+from jaxtyping import Float
+from torch import Tensor
+
 from signalprop.theory.activations import ActivationLike, activation
 from signalprop.theory.gains import gain
 
@@ -62,3 +65,51 @@ def batch_norm_gradient_growth(act: ActivationLike = "relu", batch: int | None =
     if batch <= 3:
         raise ValueError(f"batch must exceed 3, where the mean squared gradient becomes infinite, got {batch}")
     return (batch - 2) / (batch - 3)
+
+
+def batch_norm_gradient_square(
+    gradient: Float[Tensor, "samples *features"],
+    normalized: Float[Tensor, "samples *features"],
+    variance: Float[Tensor, " *features"],
+    weight: Float[Tensor, " *features"] | float = 1.0,
+    eps: float = 0.0,
+) -> Float[Tensor, " *features"]:
+    r"""Return the square of what batch normalization leaves of a gradient, feature by feature.
+
+    With g the gradient at the output of a feature, over its m samples,
+
+    .. math:: \frac{γ^2}{σ^2 + ε} \left(\|g\|^2 - \frac{⟨1, g⟩^2}{m}
+        - \left(1 + \frac{ε}{σ^2 + ε}\right) \frac{⟨\hat y, g⟩^2}{m}\right)
+
+    is the squared norm of the gradient at its input: the components along 1 and ŷ are taken out. For ε > 0 the length
+    of ŷ is :math:`\|\hat y\|^2 = m σ^2/(σ^2 + ε)`, so that the last projection takes out a little too much.
+
+    Parameters
+    ----------
+    gradient
+        g, with respect to γŷ + β.
+    normalized
+        ŷ = (y − μ)/√(σ² + ε), before γ and β.
+    variance
+        σ² of y over the m samples (divided by m).
+    weight
+        γ.
+    eps
+        ε.
+
+    References
+    ----------
+    With "≤" in S. Santurkar, D. Tsipras, A. Ilyas, A. Madry, arXiv:1805.11604, theorem 4.1, for ε = 0.
+
+    Examples
+    --------
+    >>> import torch
+    >>> y = torch.tensor([-1.0, 1.0], dtype=torch.float64)
+    >>> batch_norm_gradient_square(torch.tensor([0.5, 1.0]), y, torch.tensor(1.0)).item()  # two samples leave nothing
+    0.0
+    """
+    samples = len(gradient)
+    along_one = gradient.sum(0) ** 2 / samples
+    along_normalized = (gradient * normalized).sum(0) ** 2 / samples
+    kept = (gradient**2).sum(0) - along_one - (1 + eps / (variance + eps)) * along_normalized
+    return weight**2 / (variance + eps) * kept

@@ -37,7 +37,7 @@ class Descent:
 def gradient_descent(
     loss: Callable[[Tensor], Tensor],
     start: Float[Tensor, "starts *shape"],
-    lr: float | Float[Tensor, " starts"],
+    lr: float | Float[Tensor, " starts"] | Float[Tensor, "starts *shape"],
     steps: int,
     until: Callable[[Tensor], Tensor] | None = None,
     keep_path: bool = False,
@@ -52,7 +52,7 @@ def gradient_descent(
     start
         One start a row, shape [starts, ...]; float64 for anything that is counted.
     lr
-        Step size, one for all or one a start.
+        Step size: one for all, one a start, or one a weight, of the shape of `start`.
     steps
         Budget of steps.
     until
@@ -76,7 +76,9 @@ def gradient_descent(
     position = start.detach().clone()
     taken = torch.zeros(len(start), dtype=torch.int64, device=start.device)
     arrived, diverged = torch.zeros_like(taken, dtype=torch.bool), torch.zeros_like(taken, dtype=torch.bool)
-    rate = torch.as_tensor(lr, dtype=start.dtype, device=start.device).expand(len(start))
+    rate = torch.as_tensor(lr, dtype=start.dtype, device=start.device)
+    if rate.shape != start.shape:
+        rate = rate.expand(len(start)).view(-1, *[1] * (start.ndim - 1))
     path = [position.clone()]
 
     moving = torch.arange(len(start), device=start.device)
@@ -89,7 +91,7 @@ def gradient_descent(
             break
         leaf = w.clone().requires_grad_()
         (slope,) = torch.autograd.grad(loss(leaf).sum(), leaf)
-        proposed = w - rate[moving].view(-1, *[1] * (w.ndim - 1)) * slope
+        proposed = w - rate[moving] * slope
         taken[moving] += 1
         if (lost := ~proposed.flatten(1).isfinite().all(1) if w.ndim > 1 else ~proposed.isfinite()).any():
             diverged[moving[lost]] = True
