@@ -158,22 +158,32 @@ def code(page: Path) -> str:
     return "\n".join(cell.source for cell in jupytext.read(page).cells if cell.cell_type == "code")
 
 
-def verdicts(page: Path, number: int) -> dict[str, str]:
-    """Run a page under one mutant and return its claims' verdicts."""
-    room, name, broken = list(mutants())[number]
-    module = importlib.import_module(f"signalprop.{room}")
-    original = getattr(module, name)
-    setattr(module, name, broken)
+def gone(*args: Any, **kwargs: Any) -> None:
+    """Stand in for what is not there."""
+    raise NotImplementedError
+
+
+def verdicts(page: Path, number: int | None) -> dict[str, str]:
+    """Return the verdicts of a page's claims under one mutant; under None, with nothing to build, measure or train."""
+    if number is None:
+        broken = [(room, name, gone) for room, name, _ in mutants() if room != "theory"]
+    else:
+        broken = [list(mutants())[number]]
+    rooms = {room: importlib.import_module(f"signalprop.{room}") for room, _, _ in broken}
+    originals = [(room, name, getattr(rooms[room], name)) for room, name, _ in broken]
+    for room, name, function in broken:
+        setattr(rooms[room], name, function)
     try:
         return {claim: record.verdict for claim, record in records(page).items()}
     finally:
-        setattr(module, name, original)
+        for room, name, function in originals:
+            setattr(rooms[room], name, function)
 
 
-def needed(record: Record) -> set[str]:
-    """Return the groups of mutants to at least one of which a claim must fall."""
+def needed(record: Record, alone: bool) -> set[str]:
+    """Return the groups of mutants to at least one of which a claim must fall; `alone` if it observes nothing."""
     groups = {"theory"} if record.kind != "effect" else set()
-    return groups if record.stored else groups | {"observation"}
+    return groups if record.stored or (alone and record.kind == "identity") else groups | {"observation"}
 
 
 def survey(page: Path, everything: bool) -> bool:
@@ -181,9 +191,11 @@ def survey(page: Path, everything: bool) -> bool:
     healthy = records(page, strict=True)
     words = set(re.findall(r"\w+", code(page)))
     fell: dict[str, dict[str, list[str]]] = {claim: {"theory": [], "observation": []} for claim in healthy}
+    unseeing = verdicts(page, None)
 
     def missing(claim: str) -> list[str]:
-        return sorted(group for group in needed(healthy[claim]) if not fell[claim][group])
+        alone = unseeing.get(claim) == healthy[claim].verdict
+        return sorted(group for group in needed(healthy[claim], alone) if not fell[claim][group])
 
     with ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("fork")) as pool:
         named = [(number, room, name) for number, (room, name, _) in enumerate(mutants()) if name in words]
