@@ -82,7 +82,7 @@ def batch_norm_gradient_square(
         - \left(1 + \frac{ε}{σ^2 + ε}\right) \frac{⟨\hat y, g⟩^2}{m}\right)
 
     is the squared norm of the gradient at its input: the components along 1 and ŷ are taken out. For ε > 0 the length
-    of ŷ is :math:`\|\hat y\|^2 = m σ^2/(σ^2 + ε)`, so that the last projection takes out a little too much.
+    of ŷ is :math:`\|\hat y\|^2 = m σ^2/(σ^2 + ε)`, so that the last projection takes out a little too little.
 
     Parameters
     ----------
