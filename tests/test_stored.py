@@ -3,6 +3,7 @@
 import importlib
 import importlib.util
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -117,6 +118,21 @@ def test_run_goes_on_where_it_was_stopped(run, recipe, package, monkeypatch):
     assert stored(package)["cells"] == SAMPLES
 
 
+def test_cells_run_side_by_side_give_the_same(recipe, package, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(SCRIPT.parent)  # for the processes, which have to find it by its name
+    importlib.import_module("stored").run(recipe, package, tmp_path / "unfinished", jobs=2)
+    assert stored(package)["cells"] == SAMPLES
+    assert list(stored(package)["about"]["code"]) == ["numbers.txt", "rooms/halves.py", "tiny.py"]
+    assert recipe.CALLS == []
+
+
+@pytest.mark.parametrize("jobs", ["0", "-2"])
+def test_no_jobs(tool, monkeypatch, capsys, jobs):
+    monkeypatch.delenv("SIGNALPROP_SEED", raising=False)
+    assert main(tool, monkeypatch, "run", "trainability_map", "--jobs", jobs) == 1
+    assert capsys.readouterr().err == f"--jobs must be at least 1, got {jobs}\n"
+
+
 def test_run_does_not_go_on_with_other_code(run, recipe, tool, package, monkeypatch):
     with monkeypatch.context() as patch:
         interrupt(recipe, patch, after=1)
@@ -228,7 +244,7 @@ def main(tool, monkeypatch, *arguments):
 def test_unknown_recipe(tool, monkeypatch, capsys, command):
     monkeypatch.delenv("SIGNALPROP_SEED", raising=False)
     assert main(tool, monkeypatch, command, "result") == 1
-    assert capsys.readouterr().err == "there is no recipe 'result'; there is trainability_map\n"
+    assert re.fullmatch(r"there is no recipe 'result'; there is .*\btrainability_map\b.*\n", capsys.readouterr().err)
 
 
 def test_another_base_seed(tool, monkeypatch, capsys):

@@ -1,7 +1,8 @@
 """Make stored results, and check that they can be made again.
 
-    python tools/stored.py run NAME         run the cells of a recipe in src/signalprop/stored; goes on where it stopped
-    python tools/stored.py verify [NAME]    run one random cell of each stored result again, and compare
+    python tools/stored.py run NAME [--jobs N]    run the cells of a recipe in src/signalprop/stored, N at a time, each
+                                                  on one core; goes on where it stopped
+    python tools/stored.py verify [NAME]          run one random cell of each stored result again, and compare
 
 The samples lie beside the recipe; until all are there, what `run` has done is kept in _build/stored. `verify` exits
 with 1 if the samples of the cell differ, in the median, by more than the recipe tolerates: training amplifies rounding,
@@ -12,11 +13,13 @@ renews the digests of the code, and the result is no longer stale.
 import argparse
 import importlib
 import json
+import multiprocessing
 import platform
 import random
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import product
@@ -33,13 +36,15 @@ from signalprop.streams import base_seed
 
 UNFINISHED = PACKAGE.parents[1] / "_build" / "stored"
 
+Timed = tuple[list[float], set[str], float]
+
 
 class StoredError(Exception):
     """A stored result cannot be made or compared; the message says why and what to do."""
 
 
-def run(recipe: ModuleType, package: Path = PACKAGE, unfinished: Path = UNFINISHED) -> None:
-    """Run the cells of a recipe that are not done yet; when all are, put the samples beside it."""
+def run(recipe: ModuleType, package: Path = PACKAGE, unfinished: Path = UNFINISHED, jobs: int = 1) -> None:
+    """Run the cells of a recipe that are not done yet, `jobs` at a time; when all are, put the samples beside it."""
     target = Path(recipe.__file__).with_suffix(".json")
     partial = unfinished / target.name
     content = begin(recipe)
@@ -49,18 +54,44 @@ def run(recipe: ModuleType, package: Path = PACKAGE, unfinished: Path = UNFINISH
         content = done
     about, cells = content["about"], content["cells"]
     digests = digests_of(package)  # now: a file may be edited while the cells run
-    points = list(product(*recipe.GRID.values()))
-    for point in tqdm(points[len(cells) :], initial=len(cells), total=len(points), desc=target.stem, unit="cell"):
-        started = time.process_time()
-        values, ran = run_cell(recipe, dict(zip(recipe.GRID, point, strict=True)), package)
-        cells.append(values)
-        about["code"] |= {name: digests[name] for name in ran}
-        about["cpu_seconds"] = round(about["cpu_seconds"] + time.process_time() - started, 1)
-        write(content, partial)
+    points = [dict(zip(recipe.GRID, values, strict=True)) for values in product(*recipe.GRID.values())]
+    bar = tqdm(initial=len(cells), total=len(points), desc=target.stem, unit="cell")
+    with bar, each_run(recipe, points[len(cells) :], package, jobs) as runs:
+        for values, ran, seconds in runs:
+            cells.append(values)
+            about["code"] |= {name: digests[name] for name in ran}
+            about["cpu_seconds"] = round(about["cpu_seconds"] + seconds, 1)
+            write(content, partial)
+            bar.update()
     about["date"], about["code"] = today(), dict(sorted(about["code"].items()))
     write(content, target)
     partial.unlink(missing_ok=True)
     print(read(target, package))
+
+
+@contextmanager
+def each_run(recipe: ModuleType, points: list[dict[str, Any]], package: Path, jobs: int) -> Iterator[Iterator[Timed]]:
+    """Give the samples, files and seconds of the cells at some points, in their order."""
+    if jobs == 1 or not points:
+        yield (timed_cell(recipe, point, package) for point in points)
+        return
+    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), torch.set_num_threads, (1,)) as pool:
+        try:
+            yield pool.map(cell_of, *zip(*((recipe.__name__, point, package) for point in points), strict=True))
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def cell_of(name: str, point: dict[str, Any], package: Path) -> Timed:
+    """Do the same in a process of its own, for the recipe of this name."""
+    return timed_cell(importlib.import_module(name), point, package)
+
+
+def timed_cell(recipe: ModuleType, point: dict[str, Any], package: Path) -> Timed:
+    """Return the samples of one cell, the files of the package that they rest on, and the seconds of the processor."""
+    started = time.process_time()
+    values, ran = run_cell(recipe, point, package)
+    return values, ran, time.process_time() - started
 
 
 def verify(recipe: ModuleType, package: Path = PACKAGE) -> bool:
@@ -175,7 +206,9 @@ def main() -> int:
     """Run a recipe, or verify the stored results named, by default all."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("run").add_argument("name")
+    running = commands.add_parser("run")
+    running.add_argument("name")
+    running.add_argument("--jobs", type=int, default=1)
     commands.add_parser("verify").add_argument("name", nargs="?")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -183,7 +216,9 @@ def main() -> int:
         if base_seed() != 0:
             raise StoredError("stored results are made at base seed 0: unset SIGNALPROP_SEED")
         if arguments.command == "run":
-            run(recipe_named(arguments.name))
+            if arguments.jobs < 1:
+                raise StoredError(f"--jobs must be at least 1, got {arguments.jobs}")
+            run(recipe_named(arguments.name), jobs=arguments.jobs)
             return 0
         names = [arguments.name] if arguments.name else sorted(path.stem for path in FOLDER.glob("*.json"))
         agree = [verify(recipe_named(name)) for name in names]
