@@ -12,10 +12,10 @@ from signalprop.theory.mean_field import second_moment, slope_second_moment
 
 
 def branch_strengths(act: ActivationLike, depth: int, sigma_w2: float, q0: float = 1.0) -> Float[Tensor, " {depth}"]:
-    r"""Return :math:`c_l = \sigma_w^2 \, E φ'(\sqrt{q_{l-1}} u)^2` of L branches :math:`x + α W_2 φ(W_1 x)`.
+    r"""Return :math:`θ_l = \sigma_w^2 \, E φ'(\sqrt{q_{l-1}} u)^2` of L branches :math:`x + α W_2 φ(W_1 x)`.
 
     It is the mean squared singular value of the Jacobian of branch l; their sum is the c of `residual_blocks`, and the
-    mean squared singular value of the network is :math:`\prod_l (1 + c_l)`. W_1 has the variance 1/fan-in, α W_2 has
+    mean squared singular value of the network is :math:`\prod_l (1 + θ_l)`. W_1 has the variance 1/fan-in, α W_2 has
     σ_w²/fan-in, so that the activation sees the mean square of the trunk, which grows as
 
     .. math:: q_l = q_{l-1} + \sigma_w^2 \, E φ(\sqrt{q_{l-1}} u)^2 .
