@@ -89,7 +89,7 @@ def residual_gradient_correlation(
     >>> [f"{rho:.4f}" for rho in residual_gradient_correlation("relu", 2, 0.0, 4.0).tolist()]
     ['1.0000', '0.6667', '0.4747']
     >>> f"{residual_gradient_correlation('relu', 100, 0.0, 4 / 100)[-1]:.3f}"
-    '0.459'
+    '0.434'
     """
     phi = activation(act)
     correlations, variances = _correlations(phi, depth, c, sigma_w2, q0)
