@@ -10,6 +10,7 @@ from signalprop.measure.law import LawSample, sample_law
 from signalprop.measure.linear_chain import ChainSignals, chain_signals, weight_gradients
 from signalprop.measure.signals import signal_profile
 from signalprop.measure.smoothness import Smoothness, smoothness_along_gradient
+from signalprop.measure.trunk import trunk_profile
 
 __all__ = [
     "ChainSignals",
@@ -29,5 +30,6 @@ __all__ = [
     "sample_law",
     "signal_profile",
     "smoothness_along_gradient",
+    "trunk_profile",
     "weight_gradients",
 ]

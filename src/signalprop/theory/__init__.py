@@ -26,11 +26,13 @@ from signalprop.theory.finite_width import (
     relative_second_moment,
 )
 from signalprop.theory.fixed_points import FixedPoint, critical_point, fixed_point, fixed_points, half_stable_point
+from signalprop.theory.fixup import fixup_exponent, fixup_update
 from signalprop.theory.fluctuations import log_gradient_correction, log_width_corrections, width_corrections
 from signalprop.theory.gains import GainAudit, audit_gain, gain
 from signalprop.theory.gaussian import QuadratureError, correlated_expectation, gaussian_expectation
 from signalprop.theory.least_squares import gaussian_design_curvature, least_squares_curvature
 from signalprop.theory.linear_chain import linear_chain_gradients
+from signalprop.theory.linear_residual import linear_residual_factors, linear_residual_gradient_bound
 from signalprop.theory.mean_field import (
     chi1,
     chi_q,
@@ -43,6 +45,7 @@ from signalprop.theory.normalization import batch_norm_gradient_growth, batch_no
 from signalprop.theory.phase_diagram import PhaseDiagram, phase_diagram
 from signalprop.theory.power_iteration import power_iteration_norm
 from signalprop.theory.residual import batch_norm_residual_profile, residual_profile, residual_relative_second_moment
+from signalprop.theory.residual_correlation import residual_correlation, residual_gradient_correlation
 from signalprop.theory.residual_jacobian import branch_strengths, branch_variance
 from signalprop.theory.scalar_chain import (
     basin,
@@ -125,6 +128,8 @@ __all__ = [
     "dropout_fixed_point",
     "fixed_point",
     "fixed_points",
+    "fixup_exponent",
+    "fixup_update",
     "flat_interval",
     "free_product",
     "gain",
@@ -143,6 +148,8 @@ __all__ = [
     "leaky_relu",
     "least_squares_curvature",
     "linear_chain_gradients",
+    "linear_residual_factors",
+    "linear_residual_gradient_bound",
     "log_gradient_correction",
     "log_norm_asymptote",
     "log_norm_law",
@@ -158,6 +165,8 @@ __all__ = [
     "relative_second_moment",
     "rescaled_rate",
     "residual_blocks",
+    "residual_correlation",
+    "residual_gradient_correlation",
     "residual_profile",
     "residual_relative_second_moment",
     "running_average",
