@@ -17,6 +17,12 @@ from signalprop.theory.correlation import (
     gradient_depth_scale,
 )
 from signalprop.theory.dropout import dropout_correlation_map, dropout_depth_scales, dropout_fixed_point
+from signalprop.theory.factorial import (
+    design_resolution,
+    factorial_columns,
+    factorial_response,
+    two_level_design,
+)
 from signalprop.theory.finite_width import (
     dead_probability,
     jacobian_entry_kurtosis,
@@ -119,10 +125,13 @@ __all__ = [
     "depth_scales",
     "descent_steps",
     "descent_time",
+    "design_resolution",
     "discrete_slopes",
     "dropout_correlation_map",
     "dropout_depth_scales",
     "dropout_fixed_point",
+    "factorial_columns",
+    "factorial_response",
     "fixed_point",
     "fixed_points",
     "flat_interval",
@@ -173,6 +182,7 @@ __all__ = [
     "steepest_interior_point",
     "tied_curvature",
     "tied_gradient",
+    "two_level_design",
     "variance_map",
     "width_corrections",
 ]
