@@ -123,6 +123,7 @@ def fit_with_tricks(
     --------
     >>> from signalprop import load_data, stream
     >>> from signalprop.nets import MLP
+    >>> from signalprop.train import Tricks, fit_with_tricks
     >>> data = load_data("digits").standardized().flat()
     >>> nets = [MLP([64, 16, 10], "relu", bias=True, scheme="kaiming", gain=None, generator=stream("doc", "tricks", r))
     ...         for r in range(2)]
