@@ -1,6 +1,8 @@
 """Predict: pure functions over float64 that import nothing else of this package."""
 
 from signalprop.theory.activations import ACTIVATIONS, Activation, activation, leaky_relu
+from signalprop.theory.adam import adam_path
+from signalprop.theory.adversarial import sign_step_increase
 from signalprop.theory.condition_number import (
     balanced_chain_eigenvalues,
     gaussian_log_condition,
@@ -63,7 +65,7 @@ from signalprop.theory.scalar_chain import (
     tied_curvature,
     tied_gradient,
 )
-from signalprop.theory.scale_invariance import rescaled_rate, scale_invariant_square
+from signalprop.theory.scale_invariance import decay_as_rate, rescaled_rate, scale_invariant_square
 from signalprop.theory.slope_law import activation_slopes
 from signalprop.theory.spectral_law import (
     SpectralLaw,
@@ -100,6 +102,7 @@ __all__ = [
     "SpectralLaw",
     "activation",
     "activation_slopes",
+    "adam_path",
     "audit_gain",
     "balanced_chain_eigenvalues",
     "basin",
@@ -122,6 +125,7 @@ __all__ = [
     "critical_rate",
     "crossing_step",
     "dead_probability",
+    "decay_as_rate",
     "depth_scales",
     "descent_steps",
     "descent_time",
@@ -175,6 +179,7 @@ __all__ = [
     "scalar_log_law",
     "scale_invariant_square",
     "second_moment",
+    "sign_step_increase",
     "slope_second_moment",
     "stable_step",
     "standardization_jacobian",
