@@ -40,7 +40,7 @@ def test_accuracies_are_between_a_guess_and_what_such_networks_reach(result):
         assert 0.05 < values.min() <= values.max() < 0.8
         assert 0.2 < values.mean() < 0.7
     robust = tricks.responses(result.samples, "robust")
-    assert (robust <= tricks.responses(result.samples, "accuracy") + 1e-6).all()
+    assert (robust.mean(0) < tricks.responses(result.samples, "accuracy").mean(0)).all()
 
 
 def test_rates_are_one_of_four_for_each_shape_and_optimizer(result):
