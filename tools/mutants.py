@@ -48,6 +48,8 @@ def scaled(value: Any, factor: float) -> Any:
         return value * factor
     if isinstance(value, list | tuple):
         return type(value)(scaled(entry, factor) for entry in value)
+    if isinstance(value, dict):
+        return {name: scaled(entry, factor) for name, entry in value.items()}
     if isinstance(value, pd.DataFrame):
         return value.mul(factor ** np.arange(len(value)), axis=0)
     if isinstance(value, nn.Module):
@@ -100,6 +102,9 @@ def mutants() -> Iterator[tuple[str, str, Callable]]:
                 yield room, name, functools.partial(longer_steps, function, factor)
             elif name in ("fit", "fit_many", "trainability"):
                 yield room, name, functools.partial(one_step, function)
+            elif name == "fit_with_tricks":
+                yield room, name, functools.partial(one_step, function)
+                yield room, name, functools.partial(larger_rates, function, factor)
             elif name == "sample_law":
                 # a factor of all numbers leaves angles and ratios of layers as they were; larger weights leave ReLU's
                 yield room, name, functools.partial(larger_weights, function, factor**2)
@@ -127,6 +132,11 @@ def longer_steps(descent: Callable, factor: float, loss: Callable, *args: Any, *
 def larger_weights(sample: Callable, factor: float, *args: Any, sigma_w2: float, **kwargs: Any) -> Any:
     """Draw networks whose weights have a variance larger by this factor."""
     return sample(*args, sigma_w2=factor * sigma_w2, **kwargs)
+
+
+def larger_rates(fit: Callable, factor: float, modules: Any, data: Any, tricks: Any, **kwargs: Any) -> Any:
+    """Train with rates larger by this factor."""
+    return fit(modules, data, [replace(t, lr=factor * t.lr) for t in tricks], **kwargs)
 
 
 def one_step(fit: Callable, *args: Any, **kwargs: Any) -> Any:

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from signalprop.theory import rescaled_rate, scale_invariant_square
+from signalprop.theory import decay_as_rate, rescaled_rate, scale_invariant_square
 
 TARGET = torch.tensor([1.0, -2.0, 0.5, 3.0], dtype=torch.float64)
 
@@ -42,3 +42,16 @@ def test_a_large_rate_ends_as_a_small_effective_one():
     effective = rates / scale_invariant_square(torch.tensor(1.0), torch.tensor(9.0), rates)
     assert effective.max() <= 1 / 6
     assert effective.max() > 0.99 / 6
+
+
+def test_decay_goes_the_way_of_a_growing_rate():
+    decayed, plain = START, START
+    for rate in decay_as_rate(0.3, 0.2, 15):
+        decayed, _ = step(decayed, 0.3, 0.2)
+        plain, _ = step(plain, rate)
+    torch.testing.assert_close(decayed / decayed.norm(), plain / plain.norm(), rtol=1e-11, atol=0)
+
+
+def test_decay_must_leave_something():
+    with pytest.raises(ValueError, match="lr · decay is 1, at least 1"):
+        decay_as_rate(2.0, 0.5, 3)

@@ -14,10 +14,11 @@ cifar10       images ``[N, 3, 32, 32]`` 50,000 + 10,000 0 to 1       a local fol
 from collections.abc import Callable
 
 from signalprop.data import cifar10, fashion_mnist, quick
+from signalprop.data.augmentation import augment_signals
 from signalprop.data.dataset import Data
 from signalprop.data.recall import recall_task
 
-__all__ = ["Data", "load_data", "recall_task"]
+__all__ = ["Data", "augment_signals", "load_data", "recall_task"]
 
 
 def load_data(name: str) -> Data:

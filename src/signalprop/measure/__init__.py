@@ -2,6 +2,7 @@
 
 from signalprop.measure.curvature import hessian_density, hessian_extremes
 from signalprop.measure.drift import distribution_drift, feature_moments
+from signalprop.measure.factorial import factorial_effects, simultaneous_reach
 from signalprop.measure.gradient_correlation import gradient_autocorrelation, gradient_cosine
 from signalprop.measure.hooks import innermost_calls
 from signalprop.measure.jacobian import jacobian_singular_values
@@ -18,6 +19,7 @@ __all__ = [
     "Smoothness",
     "chain_signals",
     "distribution_drift",
+    "factorial_effects",
     "feature_moments",
     "filter_normalized_direction",
     "gradient_autocorrelation",
@@ -29,6 +31,7 @@ __all__ = [
     "loss_surface",
     "sample_law",
     "signal_profile",
+    "simultaneous_reach",
     "smoothness_along_gradient",
     "trunk_profile",
     "weight_gradients",

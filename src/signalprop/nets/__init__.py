@@ -5,6 +5,7 @@ from signalprop.nets.convolutional import PlainCNN
 from signalprop.nets.deep_residual_stack import DeepResidualStack
 from signalprop.nets.deep_stack import DeepStack
 from signalprop.nets.densenet import DenseNet
+from signalprop.nets.dropout import Dropout, add_dropout_
 from signalprop.nets.highway import Highway
 from signalprop.nets.initializers import initialize_
 from signalprop.nets.layers import Elementwise
@@ -36,6 +37,7 @@ __all__ = [
     "DeepResidualStack",
     "DeepStack",
     "DenseNet",
+    "Dropout",
     "Elementwise",
     "GroupNorm",
     "Highway",
@@ -52,6 +54,7 @@ __all__ = [
     "SwitchNorm",
     "VanillaRNN",
     "WeightNorm",
+    "add_dropout_",
     "batch_norm_backward",
     "batch_norm_least_squares_loss",
     "initialize_",

@@ -1,6 +1,8 @@
 """Predict: pure functions over float64 that import nothing else of this package."""
 
 from signalprop.theory.activations import ACTIVATIONS, Activation, activation, leaky_relu
+from signalprop.theory.adam import adam_path
+from signalprop.theory.adversarial import sign_step_increase
 from signalprop.theory.condition_number import (
     balanced_chain_eigenvalues,
     gaussian_log_condition,
@@ -17,6 +19,12 @@ from signalprop.theory.correlation import (
     gradient_depth_scale,
 )
 from signalprop.theory.dropout import dropout_correlation_map, dropout_depth_scales, dropout_fixed_point
+from signalprop.theory.factorial import (
+    design_resolution,
+    factorial_columns,
+    factorial_response,
+    two_level_design,
+)
 from signalprop.theory.finite_width import (
     dead_probability,
     jacobian_entry_kurtosis,
@@ -60,7 +68,7 @@ from signalprop.theory.scalar_chain import (
     tied_curvature,
     tied_gradient,
 )
-from signalprop.theory.scale_invariance import rescaled_rate, scale_invariant_square
+from signalprop.theory.scale_invariance import decay_as_rate, rescaled_rate, scale_invariant_square
 from signalprop.theory.slope_law import activation_slopes
 from signalprop.theory.spectral_law import (
     SpectralLaw,
@@ -97,6 +105,7 @@ __all__ = [
     "SpectralLaw",
     "activation",
     "activation_slopes",
+    "adam_path",
     "audit_gain",
     "balanced_chain_eigenvalues",
     "basin",
@@ -119,13 +128,17 @@ __all__ = [
     "critical_rate",
     "crossing_step",
     "dead_probability",
+    "decay_as_rate",
     "depth_scales",
     "descent_steps",
     "descent_time",
+    "design_resolution",
     "discrete_slopes",
     "dropout_correlation_map",
     "dropout_depth_scales",
     "dropout_fixed_point",
+    "factorial_columns",
+    "factorial_response",
     "fixed_point",
     "fixed_points",
     "fixup_exponent",
@@ -175,6 +188,7 @@ __all__ = [
     "scalar_log_law",
     "scale_invariant_square",
     "second_moment",
+    "sign_step_increase",
     "slope_second_moment",
     "stable_step",
     "standardization_jacobian",
@@ -182,6 +196,7 @@ __all__ = [
     "steepest_interior_point",
     "tied_curvature",
     "tied_gradient",
+    "two_level_design",
     "variance_map",
     "width_corrections",
 ]

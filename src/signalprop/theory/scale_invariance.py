@@ -9,6 +9,7 @@ S. Arora, Z. Li, K. Lyu, *Theoretical analysis of auto rate-tuning by batch norm
 follow from the two lines above.
 """
 
+import torch
 from torch import Tensor
 
 
@@ -44,3 +45,37 @@ def rescaled_rate(lr: float, scale: float) -> float:
     10.0
     """
     return scale**2 * lr
+
+
+def decay_as_rate(lr: float, decay: float, steps: int) -> Tensor:
+    r"""Return the rates, one a step, with which plain descent goes as descent with weight decay: they grow.
+
+    With decay, :math:`w_{k+1} = (1 - ηλ) w_k - η∇F(w_k)`. Divide by :math:`(1 - ηλ)^{k+1}`: the quotients
+    :math:`u_k = w_k/(1 - ηλ)^k` have the same direction, hence the same loss, and obey
+    :math:`u_{k+1} = u_k - η(1 - ηλ)^{-(2k+1)} ∇F(u_k)`.
+
+    Parameters
+    ----------
+    lr, decay
+        η and λ, of plain gradient descent (no momentum), with ηλ < 1.
+    steps
+        Number of rates, float64.
+
+    Raises
+    ------
+    ValueError
+        If ηλ ≥ 1.
+
+    References
+    ----------
+    Z. Li, S. Arora, *An exponential learning rate schedule for deep learning*, arXiv:1910.07454.
+
+    Examples
+    --------
+    >>> decay_as_rate(0.5, 1.0, 3).tolist()
+    [1.0, 4.0, 16.0]
+    """
+    if lr * decay >= 1:
+        raise ValueError(f"the decay must leave something of the weight: lr · decay is {lr * decay:g}, at least 1")
+    k = torch.arange(steps, dtype=torch.float64)
+    return lr * (1 - lr * decay) ** -(2 * k + 1)

@@ -8,18 +8,22 @@ from signalprop.train.loop import History, evaluate, fit
 from signalprop.train.pretraining import pretrain_
 from signalprop.train.sweep import sweep
 from signalprop.train.trainability import trainability
+from signalprop.train.tricks import Tricks, fit_with_tricks, rate_schedule
 
 __all__ = [
     "Checkpoint",
     "Descent",
     "History",
+    "Tricks",
     "evaluate",
     "fgsm",
     "fit",
     "fit_many",
+    "fit_with_tricks",
     "gradient_descent",
     "pgd",
     "pretrain_",
+    "rate_schedule",
     "sweep",
     "trainability",
 ]
