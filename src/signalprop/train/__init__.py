@@ -6,6 +6,7 @@ from signalprop.train.checkpoint import Checkpoint
 from signalprop.train.descent import Descent, gradient_descent
 from signalprop.train.loop import History, evaluate, fit
 from signalprop.train.pretraining import pretrain_
+from signalprop.train.statistics import renew_statistics_
 from signalprop.train.sweep import sweep
 from signalprop.train.trainability import trainability
 
@@ -20,6 +21,7 @@ __all__ = [
     "gradient_descent",
     "pgd",
     "pretrain_",
+    "renew_statistics_",
     "sweep",
     "trainability",
 ]
