@@ -47,7 +47,7 @@ def post_activation_zeros(
     --------
     >>> zeros, open_skips = post_activation_zeros(20)
     >>> f"{zeros[1]:.10f} {open_skips[1]:.10f} {open_skips[20]:.4f}"
-    '0.3750000000 0.6250000000 0.3218'
+    '0.3750000000 0.6250000000 0.0035'
     """
     if depth < 0:
         raise ValueError(f"depth must not be negative, got {depth}")
