@@ -23,13 +23,13 @@ WITHIN = {
 }
 FILES = ["fashion14.npz"]
 TOLERANCE = 0.1
-STEPS = 240
+STEPS = 200
 
 
 def cell(depth: int, kind: str, replicate: int) -> Float[Tensor, "lr measure"]:
     """Return what networks of one depth, kind and replicate reach at each rate; losses are at most ln 10.
 
-    The batch loss is the mean of the last 24 steps. The others are taken in evaluation mode, on the first 2,000
+    The batch loss is the mean of the last 20 steps. The others are taken in evaluation mode, on the first 2,000
     training images and on the 2,000 test images, after the statistics of the normalizers have been renewed.
     """
     data = load_data("fashion14").standardized()
@@ -48,7 +48,7 @@ def cell(depth: int, kind: str, replicate: int) -> Float[Tensor, "lr measure"]:
         renew_statistics_(net, some, batch=250)
         train_loss, train_accuracy = evaluate(net, some, labels)
         test_loss, test_accuracy = evaluate(net, data.test_x, data.test_y)
-        batch_loss = guess if run.diverged else run.loss[-24:].mean().item()
+        batch_loss = guess if run.diverged else run.loss[-20:].mean().item()
         rows.append([batch_loss, train_loss, 1 - train_accuracy, test_loss, 1 - test_accuracy])
     return torch.tensor(rows).nan_to_num(guess).clamp(max=guess)
 
