@@ -95,6 +95,7 @@ def path_length_law(blocks: int, strength: float) -> Float[Tensor, " {blocks}+1"
     """
     if blocks < 0 or not 0 <= strength < math.inf:
         raise ValueError(f"blocks and strength must not be negative, got {blocks} and {strength:g}")
-    p = strength / (1 + strength)
-    law = [math.comb(blocks, k) * p**k * (1 - p) ** (blocks - k) for k in range(blocks + 1)]
-    return torch.tensor(law, dtype=torch.float64)
+    k = torch.arange(blocks + 1, dtype=torch.float64)
+    choices = math.lgamma(blocks + 1) - torch.lgamma(k + 1) - torch.lgamma(blocks - k + 1)
+    chosen = torch.xlogy(k, torch.tensor(strength, dtype=torch.float64))
+    return (choices + chosen - blocks * math.log1p(strength)).exp()
