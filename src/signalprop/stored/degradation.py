@@ -6,6 +6,7 @@ network of the same quality. Two runs of a cell differ then as two seeds do, mos
 """
 
 import math
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -16,8 +17,12 @@ from signalprop.nets import PlainCNN, ResNet
 from signalprop.streams import stream
 from signalprop.train import evaluate, fit, renew_statistics_
 
-GRID = {"depth": [56, 20, 14, 8], "kind": ["plain", "residual"], "replicate": list(range(10))}
-WITHIN = {
+GRID: dict[str, list[Any]] = {
+    "depth": [56, 20, 14, 8],
+    "kind": ["plain", "residual"],
+    "replicate": list(range(10)),
+}
+WITHIN: dict[str, list[Any]] = {
     "lr": [0.003, 0.01, 0.03, 0.1, 0.3],
     "measure": ["batch loss", "train loss", "train error", "test loss", "test error"],
 }
@@ -55,7 +60,7 @@ def cell(depth: int, kind: str, replicate: int) -> Float[Tensor, "lr measure"]:
 
 def network(depth: int, kind: str, replicate: int) -> PlainCNN | ResNet:
     """Return a network before training: 3×3 convolutions with BN, 8, 16 and 32 channels on 14×14, 7×7 and 4×4."""
-    options = {
+    options: dict[str, Any] = {
         "depth": depth,
         "stages": 3,
         "width": 8,

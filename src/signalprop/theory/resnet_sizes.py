@@ -13,8 +13,8 @@ from torch import Tensor
 
 
 def weight_layers(
-    blocks: Int[Tensor, " networks"], stages: int = 3, branch_layers: int = 2
-) -> Int[Tensor, " networks"]:
+    blocks: Int[Tensor, "*networks"], stages: int = 3, branch_layers: int = 2
+) -> Int[Tensor, "*networks"]:
     """Return how many layers with weights there are one after the other, with that many blocks a stage.
 
     Those of the branches, and one at either end: 6n + 2 with the usual three stages and two layers a branch.
