@@ -1,8 +1,9 @@
 """Degradation: plain and residual convolutional networks of four depths, at five learning rates each.
 
-Training amplifies rounding: after some hundred steps with momentum another CPU or version of torch gives another
-network of the same quality. Two runs of a cell differ then as two seeds do, most in the deep plain networks;
-`TOLERANCE` is for the median over all that a cell measures.
+Training amplifies rounding, most in the deep plain networks, whose gradients explode: on another CPU or version of
+torch two runs of a cell may in the worst case differ as two seeds do, which on pilots was by 0.25 in loss and 0.08 in
+error for plain networks of 56 layers, by a fifth of that for all others. `TOLERANCE`, of the median over all that a cell
+measures, allows for it; for those deep ones it does not tell much.
 """
 
 import math
@@ -27,7 +28,7 @@ WITHIN: dict[str, list[Any]] = {
     "measure": ["batch loss", "train loss", "train error", "test loss", "test error"],
 }
 FILES = ["fashion14.npz"]
-TOLERANCE = 0.1
+TOLERANCE = 0.2
 STEPS = 200
 
 
