@@ -51,10 +51,13 @@ from signalprop.theory.mean_field import (
 )
 from signalprop.theory.normalization import batch_norm_gradient_growth, batch_norm_gradient_square
 from signalprop.theory.phase_diagram import PhaseDiagram, phase_diagram
+from signalprop.theory.post_activation import post_activation_zeros
 from signalprop.theory.power_iteration import power_iteration_norm
 from signalprop.theory.residual import batch_norm_residual_profile, residual_profile, residual_relative_second_moment
 from signalprop.theory.residual_correlation import residual_correlation, residual_gradient_correlation
 from signalprop.theory.residual_jacobian import branch_strengths, branch_variance
+from signalprop.theory.residual_paths import path_length_law, path_sums, plain_weight, unrolled_trunk
+from signalprop.theory.resnet_sizes import identity_kernel, resnet_parameters, shortcut_second_moment, weight_layers
 from signalprop.theory.scalar_chain import (
     basin,
     chain_gradient,
@@ -153,6 +156,7 @@ __all__ = [
     "gradient_correlation",
     "gradient_depth_scale",
     "half_stable_point",
+    "identity_kernel",
     "jacobian_cdf",
     "jacobian_density",
     "jacobian_edges",
@@ -171,7 +175,11 @@ __all__ = [
     "mean_norm_growth",
     "naive_centring_bias",
     "orthogonal_weights",
+    "path_length_law",
+    "path_sums",
     "phase_diagram",
+    "plain_weight",
+    "post_activation_zeros",
     "power_iteration_norm",
     "quadratic_edge",
     "quadratic_steps",
@@ -182,6 +190,7 @@ __all__ = [
     "residual_gradient_correlation",
     "residual_profile",
     "residual_relative_second_moment",
+    "resnet_parameters",
     "running_average",
     "running_average_variance",
     "s_transform",
@@ -189,6 +198,7 @@ __all__ = [
     "scale_invariant_square",
     "second_moment",
     "sign_step_increase",
+    "shortcut_second_moment",
     "slope_second_moment",
     "stable_step",
     "standardization_jacobian",
@@ -197,6 +207,8 @@ __all__ = [
     "tied_curvature",
     "tied_gradient",
     "two_level_design",
+    "unrolled_trunk",
     "variance_map",
+    "weight_layers",
     "width_corrections",
 ]

@@ -6,6 +6,7 @@ from signalprop.train.checkpoint import Checkpoint
 from signalprop.train.descent import Descent, gradient_descent
 from signalprop.train.loop import History, evaluate, fit
 from signalprop.train.pretraining import pretrain_
+from signalprop.train.statistics import renew_statistics_
 from signalprop.train.sweep import sweep
 from signalprop.train.trainability import trainability
 from signalprop.train.tricks import Tricks, fit_with_tricks, rate_schedule
@@ -24,6 +25,7 @@ __all__ = [
     "pgd",
     "pretrain_",
     "rate_schedule",
+    "renew_statistics_",
     "sweep",
     "trainability",
 ]
