@@ -19,11 +19,8 @@ def test_it_says_what_it_raises(name):
     refuses_nothing = {
         *("chain_gradient", "free_product", "leaky_relu", "linear_chain_gradients", "tied_gradient"),
         *("batch_norm_gradient_square", "rescaled_rate", "scale_invariant_square"),
-<<<<<<< HEAD
         *("adam_path", "design_resolution", "factorial_columns", "factorial_response", "sign_step_increase"),
-=======
         *("identity_kernel", "path_sums", "plain_weight", "unrolled_trunk", "weight_layers"),
->>>>>>> page-04
     }
     text = inspect.getdoc(getattr(theory, name))
     assert name in refuses_nothing or "Raises" in text or "arguments as `" in text
