@@ -1,5 +1,6 @@
 """Observe: what a network does to a signal and to a gradient, by running it."""
 
+from signalprop.measure.cost import count_parameters, multiply_adds
 from signalprop.measure.curvature import hessian_density, hessian_extremes
 from signalprop.measure.drift import distribution_drift, feature_moments
 from signalprop.measure.gradient_correlation import gradient_autocorrelation, gradient_cosine
@@ -16,6 +17,7 @@ __all__ = [
     "LawSample",
     "Smoothness",
     "chain_signals",
+    "count_parameters",
     "distribution_drift",
     "feature_moments",
     "filter_normalized_direction",
@@ -26,6 +28,7 @@ __all__ = [
     "innermost_calls",
     "jacobian_singular_values",
     "loss_surface",
+    "multiply_adds",
     "sample_law",
     "signal_profile",
     "smoothness_along_gradient",

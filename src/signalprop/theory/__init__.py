@@ -1,6 +1,15 @@
 """Predict: pure functions over float64 that import nothing else of this package."""
 
 from signalprop.theory.activations import ACTIVATIONS, Activation, activation, leaky_relu
+from signalprop.theory.architecture import (
+    aggregated_transformation,
+    compound_cost,
+    dense_connections,
+    dense_gradient,
+    densenet_parameters,
+    residual_multiply_adds,
+    resnext_branch_parameters,
+)
 from signalprop.theory.condition_number import (
     balanced_chain_eigenvalues,
     gaussian_log_condition,
@@ -29,6 +38,7 @@ from signalprop.theory.fixed_points import FixedPoint, critical_point, fixed_poi
 from signalprop.theory.fluctuations import log_gradient_correction, log_width_corrections, width_corrections
 from signalprop.theory.gains import GainAudit, audit_gain, gain
 from signalprop.theory.gaussian import QuadratureError, correlated_expectation, gaussian_expectation
+from signalprop.theory.highway import HighwayProfile, highway_carry, highway_gate_bias, highway_profile
 from signalprop.theory.least_squares import gaussian_design_curvature, least_squares_curvature
 from signalprop.theory.linear_chain import linear_chain_gradients
 from signalprop.theory.mean_field import (
@@ -42,6 +52,7 @@ from signalprop.theory.mean_field import (
 from signalprop.theory.normalization import batch_norm_gradient_growth, batch_norm_gradient_square
 from signalprop.theory.phase_diagram import PhaseDiagram, phase_diagram
 from signalprop.theory.power_iteration import power_iteration_norm
+from signalprop.theory.random_search import best_rank, chance_of_top, expected_maximum, winners_curse
 from signalprop.theory.residual import batch_norm_residual_profile, residual_profile, residual_relative_second_moment
 from signalprop.theory.residual_jacobian import branch_strengths, branch_variance
 from signalprop.theory.scalar_chain import (
@@ -89,11 +100,13 @@ __all__ = [
     "Activation",
     "FixedPoint",
     "GainAudit",
+    "HighwayProfile",
     "PhaseDiagram",
     "QuadratureError",
     "SpectralLaw",
     "activation",
     "activation_slopes",
+    "aggregated_transformation",
     "audit_gain",
     "balanced_chain_eigenvalues",
     "basin",
@@ -102,11 +115,14 @@ __all__ = [
     "batch_norm_residual_profile",
     "batch_norm_second_moment",
     "bernoulli_mask",
+    "best_rank",
     "branch_strengths",
     "branch_variance",
     "chain_gradient",
+    "chance_of_top",
     "chi1",
     "chi_q",
+    "compound_cost",
     "convolution_blocks",
     "convolution_singular_values",
     "correlated_expectation",
@@ -116,6 +132,9 @@ __all__ = [
     "critical_rate",
     "crossing_step",
     "dead_probability",
+    "dense_connections",
+    "dense_gradient",
+    "densenet_parameters",
     "depth_scales",
     "descent_steps",
     "descent_time",
@@ -123,6 +142,7 @@ __all__ = [
     "dropout_correlation_map",
     "dropout_depth_scales",
     "dropout_fixed_point",
+    "expected_maximum",
     "fixed_point",
     "fixed_points",
     "flat_interval",
@@ -135,6 +155,9 @@ __all__ = [
     "gradient_correlation",
     "gradient_depth_scale",
     "half_stable_point",
+    "highway_carry",
+    "highway_gate_bias",
+    "highway_profile",
     "jacobian_cdf",
     "jacobian_density",
     "jacobian_edges",
@@ -158,8 +181,10 @@ __all__ = [
     "relative_second_moment",
     "rescaled_rate",
     "residual_blocks",
+    "residual_multiply_adds",
     "residual_profile",
     "residual_relative_second_moment",
+    "resnext_branch_parameters",
     "running_average",
     "running_average_variance",
     "s_transform",
@@ -175,4 +200,5 @@ __all__ = [
     "tied_gradient",
     "variance_map",
     "width_corrections",
+    "winners_curse",
 ]
