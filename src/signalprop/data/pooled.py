@@ -35,5 +35,5 @@ def pooled(data: Data, side: int) -> Data:
         raise ValueError(f"pooling needs images [N, channels, height, width], got shape {list(data.train_x.shape)}")
     if not 1 <= side <= min(data.train_x.shape[-2:]):
         raise ValueError(f"side must be from 1 to {min(data.train_x.shape[-2:])}, got {side}")
-    parts = {part: functional.adaptive_avg_pool2d(getattr(data, part), side) for part in ("train_x", "test_x")}
-    return replace(data, **parts)
+    train_x, test_x = (functional.adaptive_avg_pool2d(x, side) for x in (data.train_x, data.test_x))
+    return replace(data, train_x=train_x, test_x=test_x)

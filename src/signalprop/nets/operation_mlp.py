@@ -65,12 +65,13 @@ class OperationMLP(nn.Module):
             raise ValueError(f"unknown operation {unknown[0]!r}; known: {', '.join(OPERATIONS)}")
         super().__init__()
         self.first = linear(inputs, width, bias=True, dtype=None)
-        self.hidden = nn.ModuleList(linear(width, width, bias=True, dtype=None) for _ in operations)
+        layers = [linear(width, width, bias=True, dtype=None) for _ in operations]
+        self.hidden = nn.ModuleList(layers)
         self.last = linear(width, outputs, bias=True, dtype=None)
         initialize_(self, "lecun", gain=1.0, generator=generator)
         with torch.no_grad():
             self.first.weight *= _GAINS["relu"]
-            for layer, operation in zip(self.hidden, operations, strict=True):
+            for layer, operation in zip(layers, operations, strict=True):
                 layer.weight *= _GAINS[operation]
         chosen = [[operation == name for name in OPERATIONS] for operation in operations]
         self.register_buffer("chosen", torch.tensor(chosen, device="cpu"))

@@ -6,6 +6,7 @@ the first half a search may look (validation), by the second half it is judged.
 """
 
 from itertools import product
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -17,7 +18,7 @@ from signalprop.streams import stream
 from signalprop.train import fit_many, scores
 
 GRID = {"first": list(OPERATIONS), "replicate": list(range(6))}
-WITHIN = {
+WITHIN: dict[str, list[Any]] = {
     "second": list(OPERATIONS),
     "third": list(OPERATIONS),
     "fourth": list(OPERATIONS),

@@ -4,6 +4,8 @@ Images are at 7×7 pixels. Replicates 0 and 1 are there to choose a learning rat
 a replicate see the same order of examples.
 """
 
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -27,15 +29,22 @@ STEPS = 150
 
 def build(name: str, generator: torch.Generator) -> nn.Module:
     """Return one of the five networks."""
-    usual = {"stages": 2, "act": "relu", "normalizer": nn.BatchNorm2d, "bias": False, "scheme": "kaiming", "gain": None}
-    options = {**usual, "generator": generator}
+    usual: dict[str, Any] = {
+        "stages": 2,
+        "act": "relu",
+        "normalizer": nn.BatchNorm2d,
+        "bias": False,
+        "scheme": "kaiming",
+        "gain": None,
+    }
+    options = usual | {"generator": generator}
     match name:
         case "plain":
             return PlainCNN(1, 10, depth=22, width=10, padding_mode="zeros", **options)
         case "resnet":
             return ResNet(1, 10, depth=22, width=10, block="post_activation", shortcut="A", scale=None, **options)
-        case "highway":
-            return HighwayCNN(1, 10, depth=22, width=7, gate_bias=-2.0, **options)
+        case "highway":  # the bias of `theory.highway_gate_bias` for its 19 gates
+            return HighwayCNN(1, 10, depth=22, width=7, gate_bias=-2.9, **options)
         case "densenet":
             return DenseNet(1, 10, depth=23, width=14, growth=4, **options)
         case "resnext":

@@ -4,6 +4,8 @@ A network is (residual blocks, channels, side of the images in pixels). Replicat
 learning rate, the others to judge. All networks of a replicate see the same order of examples.
 """
 
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -31,8 +33,14 @@ STEPS = 350
 def build(scaling: str, generator: torch.Generator) -> nn.Module:
     """Return the network of one scaling."""
     blocks, width, _ = SCALINGS[scaling]
-    options = {"block": "post_activation", "shortcut": "A", "act": "relu", "normalizer": nn.BatchNorm2d, "bias": False}
-    start = {"scale": None, "scheme": "kaiming", "gain": None, "generator": generator}
+    options: dict[str, Any] = {
+        "block": "post_activation",
+        "shortcut": "A",
+        "act": "relu",
+        "normalizer": nn.BatchNorm2d,
+        "bias": False,
+    }
+    start: dict[str, Any] = {"scale": None, "scheme": "kaiming", "gain": None, "generator": generator}
     return ResNet(1, 10, depth=2 * blocks + 2, stages=1, width=width, **options, **start)
 
 

@@ -72,7 +72,7 @@ def densenet_parameters(channels: int, outputs: int, *, layers: int, stages: int
     return total + 2 * c + (c + 1) * outputs
 
 
-def dense_gradient(layers: int, width: int, growth: int) -> Float[Tensor, " layers+1"]:
+def dense_gradient(layers: int, width: int, growth: int) -> Float[Tensor, " {layers}+1"]:
     r"""Return the mean square of the gradient at the block's input and at its layers 1, …, n, over that at its output.
 
     The block has ReLU and He's variance and no normalizer: a layer hands down k/c of its own mean square to each of the

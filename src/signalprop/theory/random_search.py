@@ -57,7 +57,7 @@ def chance_of_top(candidates: int, top: int, draws: int) -> float:
     Examples
     --------
     >>> f"{chance_of_top(100, 5, 20):.6f}", chance_of_top(100, 5, 96)
-    ('0.680689', 1.0)
+    ('0.680691', 1.0)
     """
     _check(candidates, draws)
     if not 0 <= top <= candidates:
