@@ -1,5 +1,6 @@
 """Observe: what a network does to a signal and to a gradient, by running it."""
 
+from signalprop.measure.connections import direct_connections
 from signalprop.measure.cost import count_parameters, multiply_adds
 from signalprop.measure.curvature import hessian_density, hessian_extremes
 from signalprop.measure.drift import distribution_drift, feature_moments
@@ -18,6 +19,7 @@ __all__ = [
     "Smoothness",
     "chain_signals",
     "count_parameters",
+    "direct_connections",
     "distribution_drift",
     "feature_moments",
     "filter_normalized_direction",
