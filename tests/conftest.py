@@ -12,6 +12,7 @@ from signalprop.nets import (
     MLP,
     DenseNet,
     Highway,
+    HighwayCNN,
     MinimalRNN,
     PlainCNN,
     ResidualMLP,
@@ -59,6 +60,7 @@ KINDS = {
     "ResNet-v1": Kind(_resnet("post_activation", "B"), (5, 2, 7, 6)),
     "ResNet-v2": Kind(_resnet("pre_activation", "A"), (5, 2, 7, 6)),
     "Highway": Kind(lambda **o: Highway(5, 3, depth=4, width=6, gate_bias=-1.0, **o), (4, 5)),
+    "HighwayCNN": Kind(lambda **o: HighwayCNN(2, 3, depth=6, stages=2, width=4, gate_bias=-1.0, **o), (5, 2, 7, 6)),
     "DenseNet": Kind(lambda **o: DenseNet(2, 3, depth=7, stages=2, width=4, growth=3, **o), (5, 2, 7, 6)),
     "ResNeXt": Kind(
         lambda **o: ResNeXt(2, 3, depth=8, stages=2, width=4, cardinality=3, path_width=2, scale=None, **o),

@@ -46,6 +46,10 @@ def scaled(value: Any, factor: float) -> Any:
     """Return a function's result with every number in it scaled."""
     if isinstance(value, float | Tensor):
         return value * factor
+    if type(value) is int:
+        return round(value * factor)
+    if isinstance(value, dict):
+        return {key: scaled(entry, factor) for key, entry in value.items()}
     if isinstance(value, list | tuple):
         return type(value)(scaled(entry, factor) for entry in value)
     if isinstance(value, dict):
@@ -111,7 +115,7 @@ def mutants() -> Iterator[tuple[str, str, Callable]]:
                 yield room, name, functools.partial(with_result, function, less_alike)
             else:
                 yield room, name, functools.partial(with_result, function, lambda value, x=factor: scaled(value, x))
-            if name.startswith("random_"):
+            if room == "nets" and name.startswith("random_"):
                 # one σ for all leaves the variance of a logarithm as it was, a condition number, and most effects
                 for change in (uneven, one_loud_row, near_identity):
                     yield room, name, functools.partial(with_result, function, change)

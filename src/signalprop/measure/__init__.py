@@ -1,5 +1,7 @@
 """Observe: what a network does to a signal and to a gradient, by running it."""
 
+from signalprop.measure.connections import direct_connections
+from signalprop.measure.cost import count_parameters, multiply_adds
 from signalprop.measure.curvature import hessian_density, hessian_extremes
 from signalprop.measure.drift import distribution_drift, feature_moments
 from signalprop.measure.factorial import factorial_effects, simultaneous_reach
@@ -18,6 +20,8 @@ __all__ = [
     "LawSample",
     "Smoothness",
     "chain_signals",
+    "count_parameters",
+    "direct_connections",
     "distribution_drift",
     "factorial_effects",
     "feature_moments",
@@ -29,6 +33,7 @@ __all__ = [
     "innermost_calls",
     "jacobian_singular_values",
     "loss_surface",
+    "multiply_adds",
     "sample_law",
     "signal_profile",
     "simultaneous_reach",

@@ -4,9 +4,10 @@ from signalprop.nets.biases import normal_biases_
 from signalprop.nets.convolutional import PlainCNN
 from signalprop.nets.deep_residual_stack import DeepResidualStack
 from signalprop.nets.deep_stack import DeepStack
-from signalprop.nets.densenet import DenseNet
+from signalprop.nets.densenet import DenseLayer, DenseNet
 from signalprop.nets.dropout import Dropout, add_dropout_
-from signalprop.nets.highway import Highway
+from signalprop.nets.highway import Highway, HighwayLayer
+from signalprop.nets.highway_cnn import HighwayCNN
 from signalprop.nets.initializers import initialize_
 from signalprop.nets.layers import Elementwise
 from signalprop.nets.least_squares import batch_norm_least_squares_loss, least_squares_loss
@@ -21,6 +22,7 @@ from signalprop.nets.normalizers import (
     batch_norm_backward,
     normalizer,
 )
+from signalprop.nets.operation_mlp import OPERATIONS, OperationMLP
 from signalprop.nets.plain import MLP
 from signalprop.nets.recurrent import MinimalRNN, VanillaRNN
 from signalprop.nets.residual import ResidualBlock, ResidualMLP
@@ -32,18 +34,23 @@ from signalprop.nets.weight_normalizers import SpectralNorm, WeightNorm, spectra
 
 __all__ = [
     "MLP",
+    "OPERATIONS",
     "BatchNorm",
     "ConcatenatedReLU",
     "DeepResidualStack",
     "DeepStack",
+    "DenseLayer",
     "DenseNet",
     "Dropout",
     "Elementwise",
     "GroupNorm",
     "Highway",
+    "HighwayCNN",
+    "HighwayLayer",
     "InstanceNorm",
     "LayerNorm",
     "MinimalRNN",
+    "OperationMLP",
     "PlainCNN",
     "ResNeXt",
     "ResNet",

@@ -3,6 +3,15 @@
 from signalprop.theory.activations import ACTIVATIONS, Activation, activation, leaky_relu
 from signalprop.theory.adam import adam_path
 from signalprop.theory.adversarial import sign_step_increase
+from signalprop.theory.architecture import (
+    aggregated_transformation,
+    compound_cost,
+    dense_connections,
+    dense_gradient,
+    densenet_parameters,
+    residual_multiply_adds,
+    resnext_branch_parameters,
+)
 from signalprop.theory.condition_number import (
     balanced_chain_eigenvalues,
     gaussian_log_condition,
@@ -38,6 +47,7 @@ from signalprop.theory.fixup import fixup_exponent, fixup_update
 from signalprop.theory.fluctuations import log_gradient_correction, log_width_corrections, width_corrections
 from signalprop.theory.gains import GainAudit, audit_gain, gain
 from signalprop.theory.gaussian import QuadratureError, correlated_expectation, gaussian_expectation
+from signalprop.theory.highway import HighwayProfile, highway_carry, highway_gate_bias, highway_profile
 from signalprop.theory.least_squares import gaussian_design_curvature, least_squares_curvature
 from signalprop.theory.linear_chain import linear_chain_gradients
 from signalprop.theory.linear_residual import linear_residual_factors, linear_residual_gradient_bound
@@ -53,6 +63,7 @@ from signalprop.theory.normalization import batch_norm_gradient_growth, batch_no
 from signalprop.theory.phase_diagram import PhaseDiagram, phase_diagram
 from signalprop.theory.post_activation import post_activation_zeros
 from signalprop.theory.power_iteration import power_iteration_norm
+from signalprop.theory.random_search import best_rank, chance_of_top, expected_maximum, winners_curse
 from signalprop.theory.residual import batch_norm_residual_profile, residual_profile, residual_relative_second_moment
 from signalprop.theory.residual_correlation import residual_correlation, residual_gradient_correlation
 from signalprop.theory.residual_jacobian import branch_strengths, branch_variance
@@ -103,12 +114,14 @@ __all__ = [
     "Activation",
     "FixedPoint",
     "GainAudit",
+    "HighwayProfile",
     "PhaseDiagram",
     "QuadratureError",
     "SpectralLaw",
     "activation",
     "activation_slopes",
     "adam_path",
+    "aggregated_transformation",
     "audit_gain",
     "balanced_chain_eigenvalues",
     "basin",
@@ -117,11 +130,14 @@ __all__ = [
     "batch_norm_residual_profile",
     "batch_norm_second_moment",
     "bernoulli_mask",
+    "best_rank",
     "branch_strengths",
     "branch_variance",
     "chain_gradient",
+    "chance_of_top",
     "chi1",
     "chi_q",
+    "compound_cost",
     "convolution_blocks",
     "convolution_singular_values",
     "correlated_expectation",
@@ -132,6 +148,9 @@ __all__ = [
     "crossing_step",
     "dead_probability",
     "decay_as_rate",
+    "dense_connections",
+    "dense_gradient",
+    "densenet_parameters",
     "depth_scales",
     "descent_steps",
     "descent_time",
@@ -140,6 +159,7 @@ __all__ = [
     "dropout_correlation_map",
     "dropout_depth_scales",
     "dropout_fixed_point",
+    "expected_maximum",
     "factorial_columns",
     "factorial_response",
     "fixed_point",
@@ -156,6 +176,9 @@ __all__ = [
     "gradient_correlation",
     "gradient_depth_scale",
     "half_stable_point",
+    "highway_carry",
+    "highway_gate_bias",
+    "highway_profile",
     "identity_kernel",
     "jacobian_cdf",
     "jacobian_density",
@@ -188,9 +211,11 @@ __all__ = [
     "residual_blocks",
     "residual_correlation",
     "residual_gradient_correlation",
+    "residual_multiply_adds",
     "residual_profile",
     "residual_relative_second_moment",
     "resnet_parameters",
+    "resnext_branch_parameters",
     "running_average",
     "running_average_variance",
     "s_transform",
@@ -211,4 +236,5 @@ __all__ = [
     "variance_map",
     "weight_layers",
     "width_corrections",
+    "winners_curse",
 ]

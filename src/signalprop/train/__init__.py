@@ -6,6 +6,8 @@ from signalprop.train.checkpoint import Checkpoint
 from signalprop.train.descent import Descent, gradient_descent
 from signalprop.train.loop import History, evaluate, fit
 from signalprop.train.pretraining import pretrain_
+from signalprop.train.scores import scores
+from signalprop.train.search import Search, random_search, regularized_evolution
 from signalprop.train.statistics import renew_statistics_
 from signalprop.train.sweep import sweep
 from signalprop.train.trainability import trainability
@@ -15,6 +17,7 @@ __all__ = [
     "Checkpoint",
     "Descent",
     "History",
+    "Search",
     "Tricks",
     "evaluate",
     "fgsm",
@@ -24,8 +27,11 @@ __all__ = [
     "gradient_descent",
     "pgd",
     "pretrain_",
+    "random_search",
     "rate_schedule",
+    "regularized_evolution",
     "renew_statistics_",
+    "scores",
     "sweep",
     "trainability",
 ]
