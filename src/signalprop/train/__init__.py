@@ -3,6 +3,7 @@
 from signalprop.train.attacks import fgsm, pgd
 from signalprop.train.batched import fit_many
 from signalprop.train.checkpoint import Checkpoint
+from signalprop.train.deep import DeepClassifiers, DeepRun, fit_deep
 from signalprop.train.descent import Descent, gradient_descent
 from signalprop.train.loop import History, evaluate, fit
 from signalprop.train.pretraining import pretrain_
@@ -11,11 +12,14 @@ from signalprop.train.trainability import trainability
 
 __all__ = [
     "Checkpoint",
+    "DeepClassifiers",
+    "DeepRun",
     "Descent",
     "History",
     "evaluate",
     "fgsm",
     "fit",
+    "fit_deep",
     "fit_many",
     "gradient_descent",
     "pgd",
