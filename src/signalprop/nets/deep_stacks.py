@@ -5,7 +5,6 @@ side, weights ``[L, R, n, n]``, fill it, and the momentum is added and the step 
 """
 
 from collections.abc import Sequence
-from typing import Self
 
 import torch
 from jaxtyping import Float
@@ -53,7 +52,7 @@ class DeepStacks:
     @classmethod
     def drawn(
         cls, depth: int, width: int, activation: str = "tanh", *, scheme: str, gain: float, generators: list[Generator]
-    ) -> Self:
+    ) -> "DeepStacks":
         """Return networks drawn as `DeepStack` draws one, each from its own generator."""
         options = {"scheme": scheme, "gain": gain}
         drawn = [DeepStack(depth, width, activation, **options, generator=g).weight.detach() for g in generators]  # type: ignore[arg-type]
@@ -141,7 +140,7 @@ class DeepResidualStacks:
     @classmethod
     def drawn(
         cls, blocks: int, width: int, activation: str = "relu", *, scheme: str, generators: list[Generator]
-    ) -> Self:
+    ) -> "DeepResidualStacks":
         """Return networks drawn as `DeepResidualStack` draws one with ``"fixup"`` or ``"kaiming"``, where α = 1."""
         if scheme not in ("fixup", "kaiming"):
             raise ValueError(f"the scale of a branch is 1 here: use fixup or kaiming, not {scheme!r}")

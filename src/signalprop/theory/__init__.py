@@ -83,6 +83,7 @@ from signalprop.theory.standardization import (
     standardization_jacobian,
     standardized,
 )
+from signalprop.theory.ultra_deep import linear_share, squared_gradient_sum
 
 __all__ = [
     "ACTIVATIONS",
@@ -143,6 +144,7 @@ __all__ = [
     "leaky_relu",
     "least_squares_curvature",
     "linear_chain_gradients",
+    "linear_share",
     "log_gradient_correction",
     "log_norm_asymptote",
     "log_norm_law",
@@ -167,6 +169,7 @@ __all__ = [
     "scale_invariant_square",
     "second_moment",
     "slope_second_moment",
+    "squared_gradient_sum",
     "stable_step",
     "standardization_jacobian",
     "standardized",

@@ -3,7 +3,7 @@
 from signalprop.train.attacks import fgsm, pgd
 from signalprop.train.batched import fit_many
 from signalprop.train.checkpoint import Checkpoint
-from signalprop.train.deep import DeepClassifiers, DeepRun, fit_deep
+from signalprop.train.deep import DeepClassifiers, DeepRun, fit_deep, tanh_classifiers, with_constant
 from signalprop.train.descent import Descent, gradient_descent
 from signalprop.train.loop import History, evaluate, fit
 from signalprop.train.pretraining import pretrain_
@@ -25,5 +25,7 @@ __all__ = [
     "pgd",
     "pretrain_",
     "sweep",
+    "tanh_classifiers",
     "trainability",
+    "with_constant",
 ]

@@ -1,7 +1,7 @@
-"""Training of ultra-deep twins: many layers between a fixed first layer and a readout, hidden part trained or frozen."""
+"""Training of ultra-deep twins: many layers between a fixed first one and a readout, all trained or all frozen."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
@@ -10,6 +10,8 @@ from torch.nn import functional
 
 from signalprop.data import Data
 from signalprop.nets import DeepResidualStacks, DeepStacks
+from signalprop.nets.orthogonal import haar
+from signalprop.theory import second_moment, slope_second_moment
 from signalprop.train.order import ShuffledBatches
 
 
@@ -23,10 +25,10 @@ class DeepClassifiers:
     ----------
     stacks
         The hidden part, R networks of width n.
-    projection
-        From d features to n, [n, d]; never trained.
+    projections
+        From d features to n, one a network, [R, n, d]; never trained.
     length
-        Mean square of the entries of h_0, over the examples; the projection is scaled to it.
+        Mean square of the entries of h_0 over the examples; the projections are scaled to it.
     examples
         The examples for both scales, [N, d], on the device of the stacks.
     outputs
@@ -38,7 +40,8 @@ class DeepClassifiers:
     >>> data = load_data("digits").standardized().flat()
     >>> sources = [stream("doc", "deep classifiers", r) for r in range(2)]
     >>> stacks = DeepStacks.drawn(50, 64, scheme="orthogonal", gain=1.05, generators=sources)
-    >>> nets = DeepClassifiers(stacks, torch.eye(64), length=0.05, examples=data.train_x[:256], outputs=10)
+    >>> same = torch.eye(64).expand(2, -1, -1)
+    >>> nets = DeepClassifiers(stacks, same, length=0.05, examples=data.train_x[:256], outputs=10)
     >>> run = fit_deep(nets, data, steps=60, batch=32, lr=torch.tensor([0.002, 0.002]), generators=sources)
     >>> bool((run.test_loss < 1).all()), run.weight_change.shape
     (True, torch.Size([2, 50]))
@@ -47,7 +50,7 @@ class DeepClassifiers:
     def __init__(
         self,
         stacks: DeepStacks | DeepResidualStacks,
-        projection: Float[Tensor, "width features"],
+        projections: Float[Tensor, "networks width features"],
         *,
         length: float,
         examples: Float[Tensor, "examples features"],
@@ -55,22 +58,22 @@ class DeepClassifiers:
     ) -> None:
         weight = stacks.weights[0]
         self.stacks, self.networks, width = stacks, weight.shape[1], weight.shape[2]
-        rms = (examples @ projection.T).square().mean().sqrt()
-        self.projection = projection * (math.sqrt(length) / rms)
+        rms = (examples @ projections.mT).square().mean((1, 2), keepdim=True).sqrt()
+        self.projections = projections * (math.sqrt(length) / rms)
         self.scale = weight.new_ones(self.networks, 1, 1)
         features = self.features(examples)
         self.scale = features.square().mean((1, 2), keepdim=True).sqrt().nan_to_num(nan=1.0).clamp(1e-6, 1e30)
         self.readout = weight.new_zeros(self.networks, outputs, width)
         self.offset = weight.new_zeros(self.networks, 1, outputs)
 
-    def project(self, x: Float[Tensor, "*batch features"]) -> Float[Tensor, "*batch width"]:
-        """Return h_0."""
-        return x @ self.projection.T
+    def project(self, x: Float[Tensor, "*batch features"]) -> Float[Tensor, "networks batch width"]:
+        """Return h_0, of the same examples [batch, d] for all networks or of others for each, [R, batch, d]."""
+        return x @ self.projections.mT
 
     def features(self, x: Float[Tensor, "examples features"]) -> Float[Tensor, "networks examples width"]:
         """Return h_L/s, computed in parts of 512 examples."""
-        parts = [self.project(part).expand(self.networks, -1, -1) for part in x.split(512)]
-        return torch.cat([self.stacks.forward(part, keep=False) for part in parts], 1) / self.scale
+        parts = [self.stacks.forward(self.project(part), keep=False) for part in x.split(512)]
+        return torch.cat(parts, 1) / self.scale
 
     def logits(self, features: Float[Tensor, "networks batch width"]) -> Float[Tensor, "networks batch outputs"]:
         """Return the readout of features."""
@@ -85,6 +88,68 @@ class DeepClassifiers:
             guess = math.log(output.shape[2])
             loss = _losses(output, y.expand(self.networks, -1)).double().nan_to_num(nan=guess).clamp(max=guess)
             return loss.cpu(), (output.argmax(2) == y).double().mean(1).cpu()
+
+
+def tanh_classifiers(
+    data: Data,
+    depth: int,
+    *,
+    width: int,
+    q: float,
+    gain: float | None,
+    scheme: str,
+    generators: list[Generator],
+) -> DeepClassifiers:
+    r"""Return plain tanh networks of L layers, before training, one for each generator.
+
+    Parameters
+    ----------
+    data
+        Flat, on the device on which the networks shall lie.
+    depth, width
+        L and n.
+    q
+        Length of the signal: h_0 has the mean square of tanh at pre-activations of this variance.
+    gain
+        σ_w; None for the critical one at that length, :math:`\sigma_w^2 = 1/\E \varphi'^2`.
+    scheme
+        As for `DeepStack`, such as ``"orthogonal"`` or, for Gaussian weights, ``"lecun"``.
+    generators
+        One a network, of its projection (with orthonormal rows or columns) and its layers.
+
+    Examples
+    --------
+    >>> from signalprop import load_data, stream
+    >>> nets = tanh_classifiers(load_data("digits").flat(), 100, width=16, q=0.1, gain=None, scheme="orthogonal",
+    ...                         generators=[stream("doc", "tanh classifiers")])
+    >>> bool(abs(nets.scale - 0.1**0.5) < 0.05)
+    True
+    """
+    sigma_w = slope_second_moment("tanh", q).item() ** -0.5 if gain is None else gain
+    features, where = data.train_x.shape[1], data.train_x.device
+    projections = torch.stack([haar(width, features, g) for g in generators]).to(where, torch.float32)
+    stacks = DeepStacks.drawn(depth, width, scheme=scheme, gain=sigma_w, generators=generators)
+    return DeepClassifiers(
+        DeepStacks(stacks.weights[0].to(where)),
+        projections,
+        length=second_moment("tanh", q).item(),
+        examples=data.train_x[:512],
+        outputs=len(data.classes),
+    )
+
+
+def with_constant(data: Data) -> Data:
+    """Return flat data with a further feature that is 1: what takes the place of biases in the first layer.
+
+    Examples
+    --------
+    >>> from signalprop import load_data
+    >>> with_constant(load_data("digits").flat()).test_x[:2, -2:]
+    tensor([[0., 1.],
+            [0., 1.]])
+    """
+    train_x, test_x = (torch.cat([x, torch.ones_like(x[:, :1])], 1) for x in (data.train_x, data.test_x))
+    return replace(data, train_x=train_x, test_x=test_x)
 
 
 @dataclass(frozen=True)
@@ -169,7 +234,7 @@ def fit_deep(
         features.requires_grad_(not frozen)
         loss = _losses(nets.logits(features), data.train_y[chosen])
         optimizer.zero_grad()
-        loss.sum().backward()  # type: ignore[no-untyped-call]
+        loss.sum().backward()
         if features.grad is not None:
             nets.stacks.descend(features.grad / nets.scale, lr * rate(step, steps, warm_up), momentum)
         optimizer.step()
