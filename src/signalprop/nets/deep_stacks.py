@@ -40,7 +40,7 @@ class DeepStacks:
     torch.Size([3, 4, 16])
     """
 
-    def __init__(self, weight: Float[Tensor, "layers networks width width"], activation: str = "tanh") -> None:
+    def __init__(self, weight: Float[Tensor, "*shape"], activation: str = "tanh") -> None:
         _check(weight)
         self.weights: tuple[Tensor, ...] = (weight,)
         self.pointwise = pointwise(activation)
@@ -123,8 +123,8 @@ class DeepResidualStacks:
 
     def __init__(
         self,
-        first: Float[Tensor, "layers networks width width"],
-        second: Float[Tensor, "layers networks width width"],
+        first: Float[Tensor, "*shape"],
+        second: Float[Tensor, "*shape"],
         activation: str = "relu",
     ) -> None:
         _check(first)

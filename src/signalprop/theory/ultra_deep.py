@@ -26,6 +26,11 @@ def linear_share(act: ActivationLike, q: float | Float[Tensor, "*shape"]) -> Flo
     act, q
         As `second_moment`; q positive.
 
+    Raises
+    ------
+    ValueError
+        As `second_moment`.
+
     Examples
     --------
     >>> f"{(1 - linear_share('tanh', 0.01)) / (2 / 3 * 0.01**2):.3f}"
@@ -51,6 +56,11 @@ def squared_gradient_sum(
         As `chi1`, of a network whose layers all have this q.
     depth
         L.
+
+    Raises
+    ------
+    ValueError
+        As `chi1`.
 
     Examples
     --------

@@ -3,7 +3,16 @@
 from signalprop.train.attacks import fgsm, pgd
 from signalprop.train.batched import fit_many
 from signalprop.train.checkpoint import Checkpoint
-from signalprop.train.deep import DeepClassifiers, DeepRun, fit_deep, tanh_classifiers, with_constant
+from signalprop.train.deep import (
+    DeepClassifiers,
+    DeepRun,
+    fit_deep,
+    gradient_ratio,
+    residual_classifiers,
+    tanh_classifiers,
+    tenths_of_depth,
+    with_constant,
+)
 from signalprop.train.descent import Descent, gradient_descent
 from signalprop.train.loop import History, evaluate, fit
 from signalprop.train.pretraining import pretrain_
@@ -22,10 +31,13 @@ __all__ = [
     "fit_deep",
     "fit_many",
     "gradient_descent",
+    "gradient_ratio",
     "pgd",
     "pretrain_",
+    "residual_classifiers",
     "sweep",
     "tanh_classifiers",
+    "tenths_of_depth",
     "trainability",
     "with_constant",
 ]

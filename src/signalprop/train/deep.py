@@ -138,6 +138,38 @@ def tanh_classifiers(
     )
 
 
+def residual_classifiers(
+    data: Data, blocks: int, *, width: int, scheme: str, generators: list[Generator]
+) -> DeepClassifiers:
+    """Return residual networks of L blocks of two ReLU layers, before training, one for each generator.
+
+    Parameters
+    ----------
+    data, width, generators
+        As in `tanh_classifiers`; h_0 has mean square 1.
+    blocks
+        L.
+    scheme
+        ``"fixup"`` or ``"kaiming"``, as for `DeepResidualStack`.
+
+    Examples
+    --------
+    >>> from signalprop import load_data, stream
+    >>> nets = residual_classifiers(load_data("digits").flat(), 100, width=16, scheme="fixup",
+    ...                             generators=[stream("doc", "residual classifiers")])
+    >>> f"{nets.scale.item():.4f}"
+    '1.0000'
+    """
+    features, where = data.train_x.shape[1], data.train_x.device
+    projections = torch.stack([haar(width, features, g) for g in generators]).to(where, torch.float32)
+    stacks = DeepResidualStacks.drawn(blocks, width, scheme=scheme, generators=generators)
+    first, second = (w.to(where) for w in stacks.weights)
+    examples = data.train_x[:512]
+    return DeepClassifiers(
+        DeepResidualStacks(first, second), projections, length=1.0, examples=examples, outputs=len(data.classes)
+    )
+
+
 def with_constant(data: Data) -> Data:
     """Return flat data with a further feature that is 1: what takes the place of biases in the first layer.
 
@@ -267,3 +299,55 @@ def _change(now: tuple[Tensor, ...], start: list[Tensor]) -> Float[Tensor, "netw
     moved = torch.stack([(w - w0).square().sum((2, 3)) for w, w0 in zip(now, start, strict=True)]).sum(0)
     size = torch.stack([w0.square().sum((2, 3)) for w0 in start]).sum(0)
     return (moved / size).sqrt().nan_to_num(nan=math.inf).T.double().cpu()
+
+
+def tenths_of_depth(
+    nets: DeepClassifiers, fresh: DeepClassifiers, run: DeepRun, data: Data
+) -> tuple[Float[Tensor, "networks tenths"], Float[Tensor, "networks tenths"], Float[Tensor, " networks"]]:
+    """Return, for each tenth of the depth, how far its weights moved and what the network loses without that.
+
+    Parameters
+    ----------
+    nets, run
+        Networks after training, and what `fit_deep` returned.
+    fresh
+        The same networks, drawn anew.
+    data
+        Its test part is used.
+
+    Returns
+    -------
+    tuple
+        The median of ``run.weight_change`` over the layers of each tenth, [R, 10], lowest layers first; the test loss
+        with the hidden weights of one tenth reset to their start and all else as trained, [R, 10]; that with all hidden
+        weights reset, [R].
+    """
+    layers = run.weight_change.shape[1]
+    parts = [slice(tenth * layers // 10, (tenth + 1) * layers // 10) for tenth in range(10)]
+    change = torch.stack([run.weight_change[:, part].median(1).values for part in parts], 1)
+
+    def loss_without(part: slice) -> Float[Tensor, " networks"]:
+        trained = [w[part].clone() for w in nets.stacks.weights]
+        for w, start in zip(nets.stacks.weights, fresh.stacks.weights, strict=True):
+            w[part] = start[part]
+        loss, _ = nets.test(nets.features(data.test_x), data.test_y)
+        for w, before in zip(nets.stacks.weights, trained, strict=True):
+            w[part] = before
+        return loss
+
+    return change, torch.stack([loss_without(part) for part in parts], 1), loss_without(slice(None))
+
+
+def gradient_ratio(
+    nets: DeepClassifiers, x: Float[Tensor, "batch features"], generator: Generator
+) -> Float[Tensor, " networks"]:
+    """Return the norm of a random gradient in h_0 over that in h_L, on these examples, for each network.
+
+    The weights are left as they are.
+    """
+    nets.stacks.forward(nets.project(x))
+    shape = (nets.networks, len(x), nets.projections.shape[1])
+    gradient = torch.randn(shape, generator=generator).to(x.device)
+    below = nets.stacks.descend(gradient, torch.zeros(nets.networks), 0.0)
+    ratio: Tensor = below.norm(dim=(1, 2)) / gradient.norm(dim=(1, 2))
+    return ratio.double().cpu()
