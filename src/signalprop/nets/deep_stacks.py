@@ -12,6 +12,7 @@ from torch import Generator, Tensor
 
 from signalprop.nets.deep_residual_stack import DeepResidualStack
 from signalprop.nets.deep_stack import DeepStack
+from signalprop.nets.orthogonal import haar_stack
 from signalprop.nets.pointwise import pointwise
 
 
@@ -54,8 +55,15 @@ class DeepStacks:
         cls, depth: int, width: int, activation: str = "tanh", *, scheme: str, gain: float, generators: list[Generator]
     ) -> "DeepStacks":
         """Return networks drawn as `DeepStack` draws one, each from its own generator."""
-        options = {"scheme": scheme, "gain": gain}
-        drawn = [DeepStack(depth, width, activation, **options, generator=g).weight.detach() for g in generators]  # type: ignore[arg-type]
+
+        def weight(source: Generator) -> Float[Tensor, "depth width width"]:
+            if scheme == "orthogonal":
+                parts = [min(1_000, depth - done) for done in range(0, depth, 1_000)]
+                return torch.cat([(gain * haar_stack(part, width, source)).to(dtype) for part in parts])
+            return DeepStack(depth, width, activation, scheme=scheme, gain=gain, generator=source).weight.detach()
+
+        dtype = torch.get_default_dtype()
+        drawn = [weight(source) for source in generators]
         return cls(torch.stack(drawn, 1), activation)
 
     def forward(
