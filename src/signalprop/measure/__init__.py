@@ -8,6 +8,7 @@ from signalprop.measure.jacobian import jacobian_singular_values
 from signalprop.measure.landscape import filter_normalized_direction, loss_surface
 from signalprop.measure.law import LawSample, sample_law
 from signalprop.measure.linear_chain import ChainSignals, chain_signals, weight_gradients
+from signalprop.measure.nonlinearity import nonlinear_share
 from signalprop.measure.signals import signal_profile
 from signalprop.measure.smoothness import Smoothness, smoothness_along_gradient
 
@@ -26,6 +27,7 @@ __all__ = [
     "innermost_calls",
     "jacobian_singular_values",
     "loss_surface",
+    "nonlinear_share",
     "sample_law",
     "signal_profile",
     "smoothness_along_gradient",

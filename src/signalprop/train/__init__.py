@@ -14,6 +14,7 @@ from signalprop.train.deep import (
     with_constant,
 )
 from signalprop.train.descent import Descent, gradient_descent
+from signalprop.train.linear_probe import linear_probe
 from signalprop.train.loop import History, evaluate, fit
 from signalprop.train.pretraining import pretrain_
 from signalprop.train.sweep import sweep
@@ -32,6 +33,7 @@ __all__ = [
     "fit_many",
     "gradient_descent",
     "gradient_ratio",
+    "linear_probe",
     "pgd",
     "pretrain_",
     "residual_classifiers",

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Generator, Tensor
 from torch.nn import functional
+from tqdm import tqdm
 
 from signalprop.data import Data
 from signalprop.nets import DeepResidualStacks, DeepStacks
@@ -218,6 +219,7 @@ def fit_deep(
     readout_lr: float = 0.01,
     warm_up: int = 20,
     frozen: bool = False,
+    progress: bool = False,
 ) -> DeepRun:
     """Train R deep classifiers at once: the hidden part by SGD with momentum, the readout by Adam.
 
@@ -240,6 +242,8 @@ def fit_deep(
     frozen
         Whether the hidden part stays as it was drawn. Its features are then computed once, and a step costs next to
         nothing.
+    progress
+        Whether to show a bar, on the standard error stream.
 
     Raises
     ------
@@ -257,7 +261,7 @@ def fit_deep(
     ready = nets.features(data.train_x) if frozen else None
     which = torch.arange(nets.networks, device=data.train_x.device)[:, None]
     losses = []
-    for step in range(steps):
+    for step in tqdm(range(steps), unit="step", disable=not progress):
         chosen = torch.stack([order.next() for order in orders]).to(data.train_x.device)
         if ready is None:
             features = nets.stacks.forward(nets.project(data.train_x[chosen])) / nets.scale
