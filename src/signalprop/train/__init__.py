@@ -19,6 +19,7 @@ from signalprop.train.loop import History, evaluate, fit
 from signalprop.train.pretraining import pretrain_
 from signalprop.train.sweep import sweep
 from signalprop.train.trainability import trainability
+from signalprop.train.twins import fit_twin
 
 __all__ = [
     "Checkpoint",
@@ -31,6 +32,7 @@ __all__ = [
     "fit",
     "fit_deep",
     "fit_many",
+    "fit_twin",
     "gradient_descent",
     "gradient_ratio",
     "linear_probe",
