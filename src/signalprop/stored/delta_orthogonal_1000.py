@@ -35,8 +35,6 @@ def cell(start: str, replicate: int) -> Float[Tensor, " number"]:
     full = load_data("fashion14").standardized()
     coarse = [x[..., ::2, ::2].contiguous() for x in (full.train_x, full.test_x)]
     data = replace(full, train_x=coarse[0], test_x=coarse[1])
-        full, train_x=full.train_x[..., ::2, ::2].contiguous(), test_x=full.test_x[..., ::2, ::2].contiguous()
-    )
     net = PlainCNN(
         1,
         10,

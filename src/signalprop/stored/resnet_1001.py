@@ -28,10 +28,9 @@ def cell(kind: str, replicate: int) -> Float[Tensor, " number"]:
     full = load_data("fashion14").standardized()
     coarse = [x[..., ::2, ::2].contiguous() for x in (full.train_x, full.test_x)]
     data = replace(full, train_x=coarse[0], test_x=coarse[1])
-        full, train_x=full.train_x[..., ::2, ::2].contiguous(), test_x=full.test_x[..., ::2, ::2].contiguous()
-    )
     source, order = (stream("stored/resnet_1001", name, replicate) for name in ("network", "order"))
-    shape: dict[str, Any] = {"depth": DEPTH, "stages": 1, "width": 4, "act": "relu", "normalizer": nn.BatchNorm2d, "bias": False}
+    shape: dict[str, Any] = {"depth": DEPTH, "stages": 1, "width": 4}
+    shape |= {"act": "relu", "normalizer": nn.BatchNorm2d, "bias": False}
     start: dict[str, Any] = {"scheme": "kaiming", "gain": None, "generator": source}
     if kind == "plain":
         readout = [f"layer{DEPTH}"]
