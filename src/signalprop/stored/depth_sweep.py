@@ -31,7 +31,7 @@ def cell(depth: int, start: str, replicate: int) -> Float[Tensor, " number"]:
     def run(*, frozen: bool) -> DeepRun:
         order = stream("stored/depth_sweep", f"{name}, order", replicate)
         lr = torch.tensor([0.1 / depth])
-        return fit_deep(networks(), data, steps=300, batch=64, lr=lr, generators=[order], frozen=frozen)
+        return fit_deep(networks(), data, steps=300, batch=32, lr=lr, generators=[order], frozen=frozen)
 
     trained, still = run(frozen=False), run(frozen=True)
     ratio = gradient_ratio(networks(), data.test_x[:64], stream("stored/depth_sweep", f"{name}, readout", replicate))

@@ -12,7 +12,7 @@ from signalprop.data import load_data
 from signalprop.streams import stream
 from signalprop.train import DeepClassifiers, fit_deep, residual_classifiers, tenths_of_depth, with_constant
 
-BLOCKS, STEPS, RATE = 10_000, 100, 0.1
+BLOCKS, STEPS, RATE = 10_000, 100, 0.2
 GRID = {"replicate": list(range(8))}
 WITHIN = {
     "number": [

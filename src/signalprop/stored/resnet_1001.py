@@ -38,5 +38,5 @@ def cell(kind: str, replicate: int) -> Float[Tensor, " number"]:
     else:
         net = ResNet(1, 10, block="pre_activation", shortcut="A", scale=None, **shape, **start)
         readout = ["norm", f"layer{DEPTH}"]
-    options: dict[str, Any] = {"steps": STEPS, "batch": 32, "lr": 0.1, "readout_lr": 0.1, "momentum": 0.9}
+    options: dict[str, Any] = {"steps": STEPS, "batch": 32, "lr": 0.1, "readout_lr": 0.3, "momentum": 0.9}
     return torch.tensor(fit_twin(net, readout, data, frozen=kind == "frozen", generator=order, **options))
