@@ -69,6 +69,13 @@ def test_rate_zero_leaves_weights(make):
     assert all((w == b).all() for w, b in zip(stacks.weights, before, strict=True))
 
 
+def test_memory_counts_weights_momentum_and_signals():
+    stacks, numbers = plain(), 12 * 2 * 6 * 6
+    assert stacks.memory() == 4 * numbers
+    stacks.descend(stacks.forward(batch()), LR, 0.9)
+    assert stacks.memory() == 4 * (2 * numbers + 13 * 2 * 5 * 6)
+
+
 def test_workspace_follows_the_batch():
     stacks = plain()
     assert stacks.forward(batch(5)).shape == (2, 5, 6)

@@ -104,6 +104,11 @@ class DeepStacks:
             w.addcmul_(v, rates, value=-1)
         return g
 
+    def memory(self) -> int:
+        """Return how many bytes weights, momentum and kept signals take."""
+        held = [*self.weights, *self._kept] + ([] if self._velocity is None else [self._velocity])
+        return sum(tensor.nbytes for tensor in held)
+
 
 class DeepResidualStacks:
     r"""R residual networks :math:`x_l = x_{l-1} + V_l φ(W_l x_{l-1})` of L blocks of width n; like `DeepStacks`.
