@@ -9,7 +9,7 @@ PY := $(VENV)/bin/python
 export OMP_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help book test install lint types format mutants seeds verify-stored bench clean lock
+.PHONY: help book test install lint types format mutants seeds verify-stored ten-thousand bench clean lock
 
 help: ## print the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -55,6 +55,9 @@ seeds: install ## run every chapter at twenty fresh base seeds: every claim must
 
 verify-stored: install ## run one random cell of each stored result again: it must come out as before (minutes)
 	@$(PY) tools/stored.py verify
+
+ten-thousand: install ## train a plain network of 10,000 layers, and its frozen twin (minutes)
+	@$(PY) tools/ten_thousand.py
 
 bench: install ## measure what is fast, against whom, into benchmarks/README.md (minutes, on a quiet machine)
 	@$(PY) benchmarks/run.py

@@ -100,11 +100,14 @@ def mutants() -> Iterator[tuple[str, str, Callable]]:
         module = importlib.import_module(f"signalprop.{room}")
         for name in module.__all__:
             function = getattr(module, name)
+            if hasattr(function, "drawn"):
+                for change in (lambda w, x=factor: x * w, lambda w: torch.eye(w.shape[-1]) + w / 10):
+                    yield room, name, drawn_otherwise(function, change)
             if isinstance(function, type) and not issubclass(function, nn.Module):
                 continue
             if name == "gradient_descent":
                 yield room, name, functools.partial(longer_steps, function, factor)
-            elif name in ("fit", "fit_many", "trainability"):
+            elif name in ("fit", "fit_deep", "fit_many", "trainability"):
                 yield room, name, functools.partial(one_step, function)
             elif name == "fit_with_tricks":
                 yield room, name, functools.partial(one_step, function)
@@ -126,6 +129,20 @@ def mutants() -> Iterator[tuple[str, str, Callable]]:
 def with_result(function: Callable, change: Callable, *args: Any, **kwargs: Any) -> Any:
     """Call a function and change its result."""
     return change(function(*args, **kwargs))
+
+
+def drawn_otherwise(stacks: type, change: Callable[[Tensor], Tensor]) -> type:
+    """Return networks side by side whose weights are changed after they are drawn."""
+
+    class Otherwise(stacks):
+        @classmethod
+        def drawn(cls, *args: Any, **kwargs: Any) -> Any:
+            made = super().drawn(*args, **kwargs)
+            for weight in made.weights:
+                weight.copy_(change(weight))
+            return made
+
+    return Otherwise
 
 
 def longer_steps(descent: Callable, factor: float, loss: Callable, *args: Any, **kwargs: Any) -> Any:

@@ -11,6 +11,7 @@ from signalprop.measure.jacobian import jacobian_singular_values
 from signalprop.measure.landscape import filter_normalized_direction, loss_surface
 from signalprop.measure.law import LawSample, sample_law
 from signalprop.measure.linear_chain import ChainSignals, chain_signals, weight_gradients
+from signalprop.measure.nonlinearity import nonlinear_share
 from signalprop.measure.signals import signal_profile
 from signalprop.measure.smoothness import Smoothness, smoothness_along_gradient
 from signalprop.measure.trunk import trunk_profile
@@ -34,6 +35,7 @@ __all__ = [
     "jacobian_singular_values",
     "loss_surface",
     "multiply_adds",
+    "nonlinear_share",
     "sample_law",
     "signal_profile",
     "simultaneous_reach",

@@ -4,6 +4,7 @@ from signalprop.nets.biases import normal_biases_
 from signalprop.nets.convolutional import PlainCNN
 from signalprop.nets.deep_residual_stack import DeepResidualStack
 from signalprop.nets.deep_stack import DeepStack
+from signalprop.nets.deep_stacks import DeepResidualStacks, DeepStacks
 from signalprop.nets.densenet import DenseLayer, DenseNet
 from signalprop.nets.dropout import Dropout, add_dropout_
 from signalprop.nets.highway import Highway, HighwayLayer
@@ -38,7 +39,9 @@ __all__ = [
     "BatchNorm",
     "ConcatenatedReLU",
     "DeepResidualStack",
+    "DeepResidualStacks",
     "DeepStack",
+    "DeepStacks",
     "DenseLayer",
     "DenseNet",
     "Dropout",

@@ -108,6 +108,7 @@ from signalprop.theory.standardization import (
     standardization_jacobian,
     standardized,
 )
+from signalprop.theory.ultra_deep import linear_share, squared_gradient_sum
 
 __all__ = [
     "ACTIVATIONS",
@@ -190,6 +191,7 @@ __all__ = [
     "linear_chain_gradients",
     "linear_residual_factors",
     "linear_residual_gradient_bound",
+    "linear_share",
     "log_gradient_correction",
     "log_norm_asymptote",
     "log_norm_law",
@@ -225,6 +227,7 @@ __all__ = [
     "shortcut_second_moment",
     "sign_step_increase",
     "slope_second_moment",
+    "squared_gradient_sum",
     "stable_step",
     "standardization_jacobian",
     "standardized",
