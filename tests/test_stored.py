@@ -219,6 +219,17 @@ def test_verify_renews_what_is_stale_but_agrees(run, verify, package, capsys):
     assert stored(package)["cells"] == SAMPLES
 
 
+def test_verify_keeps_the_files_of_other_cells(run, verify, package):
+    run()
+    content = stored(package)
+    content["about"]["code"] |= {"unused.py": digest(package / "unused.py"), "gone.py": "0"}
+    (package / "tiny.json").write_text(json.dumps(content))
+    assert verify()
+    result = read(package / "tiny.json", package)
+    assert list(result.about["code"]) == ["numbers.txt", "rooms/halves.py", "tiny.py", "unused.py"]
+    assert not result.stale
+
+
 def test_verify_leaves_what_disagrees_stale(run, verify, recipe, package, monkeypatch):
     run()
     (package / "rooms" / "halves.py").write_text("def half(x): return x / 3\n")

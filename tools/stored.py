@@ -112,7 +112,8 @@ def verify(recipe: ModuleType, package: Path = PACKAGE) -> bool:
     how = how if apart.any() else "bitwise equal"
     print(f"{'✓' if agrees else '✗'} {old.name} at {point}: {how}")
     if agrees and old.stale:
-        content["about"] |= {"renewed": today(), "code": {name: digests[name] for name in sorted(ran)}}
+        rested_on = sorted(ran | (content["about"]["code"].keys() & digests.keys()))  # other cells may run other files
+        content["about"] |= {"renewed": today(), "code": {name: digests[name] for name in rested_on}}
         write(content, path)
         print(f"  {', '.join(old.changed)} changed, the samples did not: no longer stale")
     return agrees
