@@ -151,6 +151,12 @@ def test_an_interruption_keeps_what_was_learned(data):
     torch.testing.assert_close(nets[0].state_dict(), alone[0].state_dict(), rtol=1e-4, atol=1e-5)
 
 
+def test_networks_must_have_the_same_settings(data):
+    nets = [nn.Sequential(nn.Dropout(p), nn.Linear(64, 10)) for p in (0.1, 0.1, 0.5)]
+    with pytest.raises(ValueError, match=r"network 2 differs from network 0 in 0.p: 0.5 instead of 0.1; .* separate"):
+        fit_many(nets, data, lr=0.1, steps=1, batch=2, generators=orders())
+
+
 def test_networks_must_be_alike(data):
     odd = MLP([64, 20, 13, 10], "tanh", bias=True, scheme="lecun", gain=1.0, generator=stream("tests", "odd"))
     with pytest.raises(ValueError, match=r"network 2 differs from network 0 in layer2.weight: .* \[13, 20\] instead"):

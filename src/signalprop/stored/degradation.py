@@ -2,7 +2,7 @@
 
 Training amplifies rounding, most in the deep plain networks, whose gradients explode: on another CPU or version of
 torch two runs of a cell may in the worst case differ as two seeds do, which on pilots was by 0.25 in loss and 0.08 in
-error for plain networks of 56 layers, by a fifth of that for all others. `TOLERANCE`, of the median over all that a
+error for plain networks of 56 layers, by a third of that for all others. `TOLERANCE`, of the median over all that a
 cell measures, allows for it; for those deep ones it does not tell much.
 """
 

@@ -23,7 +23,7 @@ from signalprop.train.statistics import renew_statistics_
 from signalprop.train.sweep import sweep
 from signalprop.train.trainability import trainability
 from signalprop.train.tricks import Tricks, fit_with_tricks, rate_schedule
-from signalprop.train.twins import fit_twin
+from signalprop.train.twins import Twins, fit_twin, fit_twins
 
 __all__ = [
     "Checkpoint",
@@ -33,12 +33,14 @@ __all__ = [
     "History",
     "Search",
     "Tricks",
+    "Twins",
     "evaluate",
     "fgsm",
     "fit",
     "fit_deep",
     "fit_many",
     "fit_twin",
+    "fit_twins",
     "fit_with_tricks",
     "gradient_descent",
     "gradient_ratio",

@@ -35,9 +35,9 @@ def fit_many(
     Parameters
     ----------
     modules
-        R networks with the same parts and shapes, on the device of `data`. Parameters that require no gradient stay as
-        they are. `torch.vmap` must be able to batch them: no branches that depend on values. Random layers such as
-        dropout draw anew for each network, other numbers than in `fit`.
+        R networks with the same parts, shapes and settings, on the device of `data`. Parameters that require no
+        gradient stay as they are. `torch.vmap` must be able to batch them: no branches that depend on values. Random
+        layers such as dropout draw anew for each network, other numbers than in `fit`.
     data
         As from `load_data`.
     lr
@@ -144,11 +144,16 @@ def _check_alike(modules: Sequence[nn.Module]) -> None:
             name = next(name for name in (first | here) if first.get(name) != here.get(name))
             raise ValueError(
                 f"network {number} differs from network 0 in {name}: {here.get(name, 'none')} instead of "
-                f"{first.get(name, 'none')}; train networks of different shapes with separate calls"
+                f"{first.get(name, 'none')}; train networks that differ so with separate calls"
             )
 
 
 def _shapes(module: nn.Module) -> dict[str, str]:
-    """Type and shape of everything that is stacked, by name."""
+    """Type and shape of everything that is stacked, by name, and the plain numbers and texts that all must share."""
     state = (*module.named_parameters(), *module.named_buffers())
-    return {name: f"{tensor.dtype} {list(tensor.shape)}" for name, tensor in state}
+    shapes = {name: f"{tensor.dtype} {list(tensor.shape)}" for name, tensor in state}
+    for path, part in module.named_modules():
+        shared = {name: value for name, value in vars(part).items() if isinstance(value, (int, float, str))}
+        shared.pop("training")  # the same for all once the run begins
+        shapes |= {f"{path}.{name}".lstrip("."): repr(value) for name, value in shared.items()}
+    return shapes

@@ -25,7 +25,7 @@ def renew_statistics_(module: nn.Module, x: Shaped[Tensor, "examples *shape"], b
     Raises
     ------
     ValueError
-        If `x` does not fill a batch.
+        If there is a normalizer and `x` does not fill a batch.
 
     Examples
     --------
@@ -34,10 +34,12 @@ def renew_statistics_(module: nn.Module, x: Shaped[Tensor, "examples *shape"], b
     >>> net[0].running_mean, net[0].running_var
     (tensor([3.5000]), tensor([5.]))
     """
+    kept = [part for part in module.modules() if isinstance(getattr(part, "running_mean", None), Tensor)]
+    if not kept:
+        return
     batches = [part for part in x.split(batch) if len(part) == batch]
     if not batches:
         raise ValueError(f"{len(x)} examples do not fill a batch of {batch}")
-    kept = [part for part in module.modules() if isinstance(getattr(part, "running_mean", None), Tensor)]
     modes = {part: part.training for part in module.modules()}
     momenta = [part.momentum for part in kept]
     module.train()
