@@ -188,6 +188,14 @@ def test_verify_runs_a_random_cell(run, verify, recipe):
     assert set(recipe.CALLS[4:]) == {(1, 0), (1, 1), (2, 0), (2, 1)}  # fails once in 10⁷
 
 
+def test_verify_keeps_to_the_cells_that_tell(run, verify, recipe):
+    run()
+    recipe.VERIFIED = {"depth": [2]}
+    for _ in range(30):
+        verify()
+    assert set(recipe.CALLS[4:]) == {(2, 0), (2, 1)}  # fails once in 10⁹
+
+
 @pytest.mark.parametrize(("change", "agrees"), [(0.009, True), (0.02, False)])
 def test_verify_tolerates_a_little(run, verify, recipe, package, monkeypatch, capsys, change, agrees):
     run()

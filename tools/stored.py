@@ -101,9 +101,9 @@ def verify(recipe: ModuleType, package: Path = PACKAGE) -> bool:
     content = json.loads(path.read_text(encoding="utf-8"))
     if (content["grid"], content["within"]) != (recipe.GRID, recipe.WITHIN):
         raise StoredError(f"{old.name}: the recipe has other axes than the stored samples; run it again")
-    points = list(product(*recipe.GRID.values()))
-    number = random.randrange(len(points))
-    point = dict(zip(recipe.GRID, points[number], strict=True))
+    points = [dict(zip(recipe.GRID, values, strict=True)) for values in product(*recipe.GRID.values())]
+    kept = getattr(recipe, "VERIFIED", {}).items()
+    number, point = random.choice([(i, p) for i, p in enumerate(points) if all(p[name] in some for name, some in kept)])
     digests = digests_of(package)
     values, ran = run_cell(recipe, point, package)
     apart = np.abs(np.subtract(values, content["cells"][number]))

@@ -10,29 +10,6 @@ def result():
     return load_stored("tricks")
 
 
-def test_code_is_still_the_one_it_was_made_with(result):
-    assert not result.stale, f"{', '.join(result.changed)} changed: run `make verify-stored` and commit what it renews"
-
-
-def test_axes_are_those_of_the_recipe(result):
-    axes = {name: list(dict.fromkeys(result.samples[name])) for name in result.samples.columns[:-1]}
-    assert axes == {**tricks.GRID, **tricks.WITHIN}
-
-
-def test_digests_cover_the_recipe_and_what_trains(result):
-    assert set(result.about["code"]) >= {
-        "stored/tricks.py",
-        "train/tricks.py",
-        "train/attacks.py",
-        "data/augmentation.py",
-        "nets/dropout.py",
-        "nets/plain.py",
-        "nets/residual.py",
-        "theory/factorial.py",
-        "streams.py",
-    }
-
-
 def test_accuracies_are_between_a_guess_and_what_such_networks_reach(result):
     for name in ("accuracy", "accuracy_750", "accuracy_300"):
         values = tricks.responses(result.samples, name)

@@ -8,6 +8,8 @@ them. A recipe states
 - ``WITHIN``: the axes of the tensor that a cell returns;
 - ``FILES``: data files of the package that the samples rest on, beside the code;
 - ``TOLERANCE``: by how much half of the samples of a cell may differ when it is run again, on another machine perhaps;
+- ``VERIFIED``, if it is not the whole grid: values of some axes, by name, to which that check keeps, because elsewhere
+  rounding decides what comes out;
 - ``cell``: what is run, with streams of its own, ``stream("stored/NAME", ...)``, on the CPU.
 """
 
