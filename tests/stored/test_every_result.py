@@ -60,8 +60,9 @@ def test_scores_are_possible(result):
         rows = texts.apply(lambda column: column.str.contains(what)).any(axis=1)
         return result.samples.loc[rows, "value"]
 
-    # a run that lost counts as a guess, but for those of `tricks`
+    # a run that lost counts as a guess, but for those of `tricks`; a probe is fitted on few examples and may overfit
     worst = math.inf if result.name == "tricks" else math.log(10) + 1e-6
-    assert values("loss").between(0.2, worst, inclusive="left").all()
+    assert values("^(?!probe).*loss").between(0.2, worst, inclusive="left").all()
+    assert values("^probe loss").between(0.2, 4).all()
     assert values("error").between(0.05, 1).all()
     assert values("accuracy").between(0, 1).all()
