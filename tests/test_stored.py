@@ -194,6 +194,9 @@ def test_verify_keeps_to_the_cells_that_tell(run, verify, recipe):
     for _ in range(30):
         verify()
     assert set(recipe.CALLS[4:]) == {(2, 0), (2, 1)}  # fails once in 10⁹
+    recipe.VERIFIED = {"depths": [2]}
+    with pytest.raises(Exception, match="tiny: VERIFIED leaves no cell of the grid"):
+        verify()
 
 
 @pytest.mark.parametrize(("change", "agrees"), [(0.009, True), (0.02, False)])

@@ -103,7 +103,10 @@ def verify(recipe: ModuleType, package: Path = PACKAGE) -> bool:
         raise StoredError(f"{old.name}: the recipe has other axes than the stored samples; run it again")
     points = [dict(zip(recipe.GRID, values, strict=True)) for values in product(*recipe.GRID.values())]
     kept = getattr(recipe, "VERIFIED", {}).items()
-    number, point = random.choice([(i, p) for i, p in enumerate(points) if all(p[name] in some for name, some in kept)])
+    telling = [(i, p) for i, p in enumerate(points) if all(p.get(name) in some for name, some in kept)]
+    if not telling:
+        raise StoredError(f"{old.name}: VERIFIED leaves no cell of the grid")
+    number, point = random.choice(telling)
     digests = digests_of(package)
     values, ran = run_cell(recipe, point, package)
     apart = np.abs(np.subtract(values, content["cells"][number]))

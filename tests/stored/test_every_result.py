@@ -66,3 +66,4 @@ def test_scores_are_possible(result):
     assert values("^probe loss").between(0.2, 4).all()
     assert values("error").between(0.05, 1).all()
     assert values("accuracy").between(0, 1).all()
+    assert values("^change of").between(0, 10).all()

@@ -151,9 +151,17 @@ def test_an_interruption_keeps_what_was_learned(data):
     torch.testing.assert_close(nets[0].state_dict(), alone[0].state_dict(), rtol=1e-4, atol=1e-5)
 
 
-def test_networks_must_have_the_same_settings(data):
-    nets = [nn.Sequential(nn.Dropout(p), nn.Linear(64, 10)) for p in (0.1, 0.1, 0.5)]
-    with pytest.raises(ValueError, match=r"network 2 differs from network 0 in 0.p: 0.5 instead of 0.1; .* separate"):
+@pytest.mark.parametrize(
+    ("first", "odd", "message"),
+    [
+        (nn.Dropout(0.1), nn.Dropout(0.5), r"0.p: 0.5 instead of 0.1; .* separate"),
+        (nn.Tanh(), nn.Sigmoid(), r"0.type: 'Sigmoid' instead of 'Tanh'"),
+        (nn.AvgPool1d(2), nn.AvgPool1d(2, stride=1), r"0.stride: \(1,\) instead of \(2,\)"),
+    ],
+)
+def test_networks_must_have_the_same_settings(data, first, odd, message):
+    nets = [nn.Sequential(copy.deepcopy(part), nn.Linear(64, 10)) for part in (first, first, odd)]
+    with pytest.raises(ValueError, match=f"network 2 differs from network 0 in {message}"):
         fit_many(nets, data, lr=0.1, steps=1, batch=2, generators=orders())
 
 

@@ -153,7 +153,8 @@ def _shapes(module: nn.Module) -> dict[str, str]:
     state = (*module.named_parameters(), *module.named_buffers())
     shapes = {name: f"{tensor.dtype} {list(tensor.shape)}" for name, tensor in state}
     for path, part in module.named_modules():
-        shared = {name: value for name, value in vars(part).items() if isinstance(value, (int, float, str))}
+        shared = {name: value for name, value in vars(part).items() if isinstance(value, (int, float, str, tuple))}
         shared.pop("training")  # the same for all once the run begins
+        shared["type"] = type(part).__name__
         shapes |= {f"{path}.{name}".lstrip("."): repr(value) for name, value in shared.items()}
     return shapes
