@@ -3,8 +3,8 @@ r"""Plain convolutional tanh networks of 1,002 layers from delta-orthogonal kern
 Fashion-MNIST at 7×7 pixels, eight channels, 3×3 kernels, no skip connection, no normalization; on the edge of chaos at
 length 1/√L. A cell is one network, its frozen twin, and one with Gaussian kernels at each of three rates. Those have
 σ_w = 1.1, at which their signal keeps about the same length (at the critical 1.03 zeros around the map and fluctuations
-let it vanish); for speed, numbers below 1e-38 count as zero in them. Rates were chosen on pilot streams. Rounding is
-amplified by training.
+let it vanish); for speed, numbers below 1e-38 count as zero in them. Rates were chosen on pilot streams. Training
+amplifies rounding; `TOLERANCE` tells another experiment, and not another seed.
 """
 
 from dataclasses import replace
@@ -27,7 +27,7 @@ GAUSSIAN_RATES = [3e-5, 3e-4, 3e-3]
 GRID = {"replicate": list(range(8))}
 WITHIN = {"number": [*NUMBERS, *(f"Gaussian loss at {rate:g}" for rate in GAUSSIAN_RATES)]}
 FILES = ["fashion14.npz"]
-TOLERANCE = 0.1
+TOLERANCE = 0.05
 
 
 def drawn(scheme: str, gain: float, replicate: int) -> tuple[PlainCNN, Data]:

@@ -1,7 +1,8 @@
 r"""Residual networks of 10,000 blocks from Fixup's start, trained and with frozen branches, 100 steps on one core.
 
 A branch is V φ(W x) with V = 0 at the start, so that the frozen twin hands its first layer on as it is. Gaussian
-weights by He's rule in both layers overflow. Rounding is amplified by training; between seeds losses differ by 0.05.
+weights by He's rule in both layers overflow. With other instructions of the CPU a cell moved by 2e-6 in the median; no
+two seeds agree to better than 0.008.
 """
 
 import torch
@@ -21,7 +22,7 @@ WITHIN = {
     ]
 }
 FILES: list[str] = []
-TOLERANCE = 0.1
+TOLERANCE = 0.004
 
 
 def cell(replicate: int) -> Float[Tensor, " number"]:

@@ -2,8 +2,9 @@ r"""Residual networks of 1,002 layers with batch normalization, their controls, 
 
 Fashion-MNIST at 7×7 pixels, four channels, 500 pre-activation blocks of two 3×3 convolutions (the 1,001 layers of the
 paper are in blocks of three), He's initialization. A cell is one network, its frozen twin, and, at each of three rates,
-a plain network with the same normalization and a residual one without any. Rates were chosen on pilot streams. Rounding
-is amplified by training.
+a plain network with the same normalization and a residual one without any. Rates were chosen on pilot streams. Training
+amplifies rounding: with other instructions of the CPU a cell moved by 0.005 in the median, between seeds by 0.007 to
+0.03. So `TOLERANCE` tells another experiment, and not another seed.
 """
 
 from typing import Any
@@ -24,7 +25,7 @@ RATES = [0.001, 0.01, 0.1]  # of the networks with one ingredient
 GRID = {"replicate": list(range(8))}
 WITHIN = {"number": [*NUMBERS, *(f"{kind} loss at {rate:g}" for kind in ("plain", "unnormalized") for rate in RATES)]}
 FILES = ["fashion14.npz"]
-TOLERANCE = 0.1
+TOLERANCE = 0.02
 
 
 def network(kind: str, replicate: int) -> ResNet | PlainCNN:
